@@ -1,0 +1,49 @@
+"""botlib: a notebook-first research and trading toolkit for US equities on Alpaca.
+
+Everything public is imported from here; modules load when first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from botlib.backtest import backtest
+    from botlib.bars import Bars
+    from botlib.config import BacktestParams
+    from botlib.errors import BotlibError, BotlibWarning, DataError, InputError, ProviderError, StrategyError
+    from botlib.honesty import check_honesty
+    from botlib.orders import Order, buy, sell
+    from botlib.params import Costs, Risk
+    from botlib.result import BacktestResult
+    from botlib.safety import SafetyControls
+    from botlib.strategies import Strategy, param, targets_from_signals
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "BacktestParams": "config", "BacktestResult": "result", "Bars": "bars", "BotlibError": "errors",
+    "BotlibWarning": "errors", "Costs": "params", "DataError": "errors", "InputError": "errors", "Order": "orders",
+    "ProviderError": "errors", "Risk": "params", "SafetyControls": "safety", "Strategy": "strategies",
+    "StrategyError": "errors", "backtest": "backtest", "buy": "orders", "check_honesty": "honesty", "param": "strategies",
+    "sell": "orders", "targets_from_signals": "strategies",
+}
+_MODULES = ("indicators", "metrics", "providers", "report", "rules", "strategies")
+
+__all__ = sorted([*_HOMES, *_MODULES, "__version__"])
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(import_module(f"botlib.{_HOMES[name]}"), name)
+    elif name in _MODULES:
+        value = import_module(f"botlib.{name}")
+    else:
+        raise AttributeError(f"module 'botlib' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,254 @@
+"""`backtest`: a strategy's decisions on history, through the same rules as a session."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+
+from botlib import engine
+from botlib.bars import Bars
+from botlib.engine.state import ACTION, DIVIDEND, FEES, SPLIT, Book
+from botlib.errors import BotlibError, InputError, StrategyError, nearest, warn
+from botlib.params import Costs, Risk
+from botlib.result import BacktestResult
+from botlib.safety import SafetyControls
+from botlib.strategies.targets import check_targets
+from botlib.view import View, run_on_bar
+
+CONVENTIONS = ("broker", "textbook")
+ADJUSTMENTS = ("raw", "split", "all")
+
+_DEFAULT_RISK, _DEFAULT_COSTS, _DEFAULT_SAFETY = Risk(), Costs(), SafetyControls()
+
+
+def backtest(bars: Bars, strategy: Any, *, cash: float = 100_000.0, risk: Risk = _DEFAULT_RISK,
+             costs: Costs = _DEFAULT_COSTS, safety: SafetyControls | None = _DEFAULT_SAFETY,
+             convention: Literal["broker", "textbook"] = "broker",
+             signal_adjustment: Literal["raw", "split", "all"] = "split", quiet: bool = False) -> BacktestResult:
+    """Trade a strategy on history.
+
+    Parameters
+    ----------
+    bars : Bars
+        (T, N) prices as traded; with ``bars.actions``, splits and dividends happen while holding.
+    strategy : object
+        With ``targets(bars)`` or ``on_bar(view)``; see `botlib.strategies.Strategy`.
+    cash : float
+        Dollars to start with.
+    risk : Risk
+        Position size, bracket legs, buying power.
+    costs : Costs
+        Commission, slippage, fees, interest.
+    safety : SafetyControls or None
+        The session's limits, applied at each bar's close: a backtest halts where a session would have. None, said
+        explicitly, trades without them.
+    convention : str
+        "broker": what Alpaca would do with our orders. "textbook": next-open fills and nothing else, to compare engines.
+    signal_adjustment : str
+        Prices the strategy sees: "raw", "split" or "all" (splits and dividends). Orders always use raw prices.
+    quiet : bool
+        Keep warnings in ``result.warnings`` only.
+
+    Returns
+    -------
+    BacktestResult
+        Array-backed; its tables are built when asked for.
+
+    Raises
+    ------
+    InputError
+        A parameter out of range. Also when ``risk.max_position_pct`` exceeds ``safety.max_position_size_pct``.
+    StrategyError
+        The strategy raises, or returns something else than targets.
+    """
+    _check_inputs(bars, strategy, cash, risk, costs, safety, convention, signal_adjustment)
+    warnings: list[str] = []
+    order = _name_order(bars) if convention == "broker" else None
+    if order is not None:
+        bars = bars.select([bars.symbols[i] for i in order])
+    book = _book(bars, strategy, float(cash), risk, costs, safety, convention, warnings)
+    if hasattr(strategy, "on_bar"):
+        run_on_bar(bars, strategy, book, signal_adjustment)
+    else:
+        engine.run_targets(book, strategy_targets(strategy, bars, signal_adjustment))
+    result = BacktestResult(bars=bars, strategy=strategy, cash=float(cash), risk=risk, costs=costs, safety=safety,
+                            convention=convention, signal_adjustment=signal_adjustment, book=book, warnings=warnings)
+    _late_warnings(result, quiet)
+    return result
+
+
+# --- Inputs ------------------------------------------------------------------------------------------------------------
+
+
+def _check_inputs(bars: Bars, strategy: Any, cash: float, risk: Risk, costs: Costs, safety: SafetyControls | None,
+                  convention: str, signal_adjustment: str) -> None:
+    if not isinstance(bars, Bars):
+        raise InputError(f"bars is a {type(bars).__name__}; it must be Bars: use Bars.from_frame(frame).")
+    for name, value, kind in (("risk", risk, Risk), ("costs", costs, Costs)):
+        if not isinstance(value, kind):
+            raise InputError(f"{name} is a {type(value).__name__}; it must be {kind.__name__}(…).")
+    if safety is not None and not isinstance(safety, SafetyControls):
+        raise InputError(f"safety is a {type(safety).__name__}; it must be SafetyControls(…), or None for no limits.")
+    for name, value, valid in (("convention", convention, CONVENTIONS),
+                               ("signal_adjustment", signal_adjustment, ADJUSTMENTS)):
+        if value not in valid:
+            raise InputError(f"{name} = {value!r} is unknown; valid: {', '.join(valid)}{nearest(value, valid)}")
+    if isinstance(cash, bool) or not isinstance(cash, (int, float)) or not (math.isfinite(cash) and cash > 0):
+        raise InputError(f"cash = {cash!r} is out of range: valid is a number of dollars above 0.")
+    if isinstance(strategy, type):
+        raise InputError(f"strategy is the class {strategy.__name__}; give an instance: {strategy.__name__}().")
+    if not (hasattr(strategy, "targets") or hasattr(strategy, "on_bar")):
+        raise StrategyError(f"{type(strategy).__name__} has neither targets(bars) nor on_bar(view); define one of them.")
+    if getattr(strategy, "unit", None) not in ("weight", "shares"):
+        raise StrategyError(f"{type(strategy).__name__}.unit = {getattr(strategy, 'unit', None)!r}; "
+                            'it must say what targets are: "weight" or "shares".')
+    if safety is not None and risk.max_position_pct > safety.max_position_size_pct:
+        raise InputError(f"risk.max_position_pct = {risk.max_position_pct:g} exceeds safety.max_position_size_pct = "
+                         f"{safety.max_position_size_pct:g}: every full position would be refused. Lower the first or "
+                         "raise the second.")
+
+
+def strategy_targets(strategy: Any, bars: Bars, signal_adjustment: str) -> np.ndarray:
+    """(T, N) checked targets; whatever the strategy's own code raises is its fault, said in one sentence."""
+    seen = bars.signal_view(signal_adjustment) if bars.actions is not None else bars
+    try:
+        targets = strategy.targets(seen)
+    except BotlibError:
+        raise
+    except Exception as error:
+        raise StrategyError(f"{type(strategy).__name__}.targets raised {describe_error(error)}") from error
+    return _after_own_warmup(check_targets(targets, bars, strategy), bars, warmup_bars(strategy))
+
+
+def own_warmup(bars: Bars, warmup: int) -> dict[int, int]:
+    """For each symbol whose bars begin later than the panel: the first row with ``warmup`` bars of its own before it."""
+    late = np.flatnonzero(np.isnan(bars.close[0])) if len(bars) else ()
+    rows = {}
+    for i in late:
+        own = np.flatnonzero(~np.isnan(bars.close[:, i]))
+        rows[int(i)] = int(own[warmup]) if len(own) > warmup else len(bars)
+    return rows
+
+
+def _after_own_warmup(targets: np.ndarray, bars: Bars, warmup: int) -> np.ndarray:
+    """Targets with those of a symbol's own warm-up taken out; the panel's warm-up is the engine's to keep."""
+    rows = own_warmup(bars, warmup)
+    if rows:
+        targets = targets.copy()
+        for i, first in rows.items():
+            targets[:first, i] = np.nan
+    return targets
+
+
+def describe_error(error: BaseException) -> str:
+    """``"ValueError: … (file.py, line 12)"``, the innermost line of the user's own code."""
+    place = ""
+    tb = error.__traceback__
+    while tb is not None:
+        file = tb.tb_frame.f_code.co_filename
+        if "botlib" not in tb.tb_frame.f_globals.get("__name__", "").split(".")[:1] and "site-packages" not in file:
+            place = f" (line {tb.tb_lineno} of {file.rsplit('/', 1)[-1]})"
+        tb = tb.tb_next
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}{place}"
+
+
+def _name_order(bars: Bars) -> list[int] | None:
+    """Columns in the order of symbol names, in which a broker run works; None when they already are."""
+    order = sorted(range(len(bars.symbols)), key=bars.symbols.__getitem__)
+    return None if order == list(range(len(order))) else order
+
+
+def warmup_bars(strategy: Any) -> int:
+    """The strategy's warm-up, checked."""
+    warmup = getattr(strategy, "warmup", 0)
+    if isinstance(warmup, bool) or not isinstance(warmup, (int, np.integer)) or warmup < 0:
+        raise StrategyError(f"{type(strategy).__name__}.warmup = {warmup!r}; it must be a whole number of bars, 0 or more.")
+    return int(warmup)
+
+
+def _book(bars: Bars, strategy: Any, cash: float, risk: Risk, costs: Costs, safety: SafetyControls | None,
+          convention: str, warnings: list[str]) -> Book:
+    """The account before the first bar; absent limits and legs are infinite or NaN, so that nothing branches on them."""
+    settings = {
+        "textbook": convention == "textbook", "shares": strategy.unit == "shares", "fractional": risk.fractional,
+        "cash_account": risk.account == "cash", "fees": costs.regulatory_fees, "first_decision": warmup_bars(strategy),
+        "tolerance_pct": _or(getattr(strategy, "rebalance_tolerance_pct", None), math.nan),
+        "max_position_pct": risk.max_position_pct, "stop_loss_pct": _or(risk.stop_loss_pct, math.nan),
+        "take_profit_pct": _or(risk.take_profit_pct, math.nan), "max_gross_pct": risk.max_gross_exposure_pct,
+        "commission_bps": costs.commission_bps, "commission_per_share": costs.commission_per_share,
+        "commission_min": costs.commission_min, "slippage_bps": costs.slippage_bps, "impact_bps": costs.volume_impact_bps,
+        "participation_pct": _or(costs.max_participation_pct, math.inf), "borrow_pct": costs.borrow_rate_pct,
+        "margin_pct": costs.margin_rate_pct,
+    }
+    if safety is not None:
+        settings |= {
+            "safety": True, "flatten": safety.on_kill == "flatten", "max_drawdown_pct": safety.max_drawdown_pct,
+            "max_daily_loss_pct": safety.max_daily_loss_pct, "max_position_size_pct": safety.max_position_size_pct,
+            "max_orders": safety.max_orders_per_day,
+        }
+    actions = _NO_ACTIONS
+    if bars.actions is not None and len(bars.actions) and bars.adjustment == "raw":
+        actions = _actions(bars)
+    fees = _fees(bars, warnings) if costs.regulatory_fees else _NO_FEES
+    return Book(settings, [bars.open, bars.high, bars.low, bars.close, bars.volume], bars.sessions, actions, fees, cash)
+
+
+def _or(value: float | None, absent: float) -> float:
+    return absent if value is None else value
+
+
+_NO_ACTIONS = np.zeros(0, ACTION)
+_NO_FEES = np.zeros(1, FEES)
+
+
+def _actions(bars: Bars) -> np.ndarray:
+    """(A,) ACTION, in time order: each acts at the first bar of the first session on or after its ex-date."""
+    frame = bars.actions
+    assert frame is not None
+    frame = frame[frame["symbol"].isin(bars.symbols)]
+    ex = frame["ex_date"].to_numpy().astype("datetime64[D]").astype(np.int64)
+    pay = frame["pay_date"].to_numpy().astype("datetime64[D]") if "pay_date" in frame else np.full(len(frame), "NaT", "M8[D]")
+    out = np.zeros(len(frame), ACTION)
+    out["bar"] = np.searchsorted(bars.sessions, ex, side="left")
+    out["symbol"] = [bars.symbols.index(s) for s in frame["symbol"]]
+    out["kind"] = np.where(frame["type"].to_numpy() == "split", SPLIT, DIVIDEND)
+    out["value"] = frame["value"].to_numpy()
+    out["pay_session"] = np.where(np.isnat(pay), ex, pay.astype(np.int64))
+    out = out[(ex >= bars.sessions[0]) & (out["bar"] < len(bars))]
+    return out[np.lexsort((out["kind"], out["symbol"], out["bar"]))]
+
+
+def _fees(bars: Bars, warnings: list[str]) -> np.ndarray:
+    """(K,) FEES: one row for each stretch of sessions with the same rates."""
+    rows, uncovered = _fee_rows(int(bars.sessions[0]), int(bars.sessions[-1]))
+    if uncovered:
+        warnings.append("fees-uncovered: " + " ".join(uncovered))
+    return rows
+
+
+@lru_cache(maxsize=32)
+def _fee_rows(first: int, last: int) -> tuple[np.ndarray, list[str]]:
+    """The fee table of `botlib.fees` between two sessions, as the engine reads it."""
+    from botlib.fees import fee_rates
+
+    days = np.arange(first, last + 1)
+    rates = fee_rates(days)
+    rows = np.zeros(len(days), FEES)
+    rows["session"], rows["sec_rate"], rows["taf_per_share"] = days, rates.sec_rate, rates.taf_per_share
+    rows["taf_max"], rows["cat_per_share"] = rates.taf_max, rates.cat_per_share
+    same = np.all([rows[name][1:] == rows[name][:-1] for name in FEES.names[1:]], axis=0)
+    return rows[np.concatenate([[True], ~same])], rates.uncovered
+
+
+def _late_warnings(result: BacktestResult, quiet: bool) -> None:
+    """What only the run could show."""
+    clipped = result.book["n_clipped"]
+    if clipped:
+        result.warnings.append(f"weights-clipped: {clipped:,} targets exceeded risk.max_position_pct = "
+                               f"{result.risk.max_position_pct:g} and were cut to it.")
+    for text in () if quiet else result.warnings:
+        name, _, message = text.partition(": ")
+        warn(name, message, stacklevel=4)

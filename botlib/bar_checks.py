@@ -1,0 +1,287 @@
+"""What can be wrong with bars, each check by its name.
+
+Errors (`DataError`): duplicate-bars, future-bars, nan-prices, infinite-values, non-positive-prices, high-below-low,
+negative-volume, not-a-session.
+
+Warnings (`BotlibWarning` of that name): unsorted-bars, empty-rows, open-close-outside-range, missing-sessions,
+ends-early, thin-sessions, outside-session, unfinished-bars, unadjusted-split, split-already-applied, daily-labels,
+ignored-column, look-ahead-column, overlapping-bars, incomplete-bar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from botlib.calendars import NS_A_MINUTE, Schedule
+from botlib.errors import DataError, warn
+
+FIELDS = ("open", "high", "low", "close", "volume")
+COLUMNS = ("symbol", "time", "check", "severity", "message")
+# Ratios that companies split by; the reverse splits are their inverses.
+_SPLITS = np.array([5 / 4, 4 / 3, 3 / 2, 2, 5 / 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 25, 30, 40, 50, 100])
+_SPLIT_RATIOS = np.concatenate([_SPLITS, 1 / _SPLITS[3:]])
+_RANGE_TOLERANCE = 1e-6  # relative; vendors round adjusted prices
+
+
+class Finding(NamedTuple):
+    """One row of the findings table; ``symbol`` is "" and ``time`` NaT when it is about the whole frame."""
+
+    symbol: str
+    time: pd.Timestamp
+    check: str
+    severity: str
+    message: str
+
+
+class Findings:
+    """Collects findings; `settle` makes them one error, or one warning a check."""
+
+    def __init__(self, daily: bool = True) -> None:
+        self.rows: list[Finding] = []
+        self.daily = daily
+
+    def stamp(self, time: pd.Timestamp) -> str:
+        """A time as messages write it."""
+        return f"{time:%Y-%m-%d}" if self.daily else f"{time:%Y-%m-%d %H:%M}"
+
+    def add(self, severity: str, check: str, message: str, symbol: str = "", time: object = pd.NaT) -> None:
+        """Add one finding."""
+        self.rows.append(Finding(symbol, pd.Timestamp(time), check, severity, message))  # type: ignore[arg-type]
+
+    def raise_errors(self) -> None:
+        """Raise the first error found, naming the others."""
+        errors = [f for f in self.rows if f.severity == "error"]
+        if errors:
+            first = errors[0]
+            others = sorted({f.check for f in errors} - {first.check})
+            also = f" Also found: {', '.join(others)}." if others else ""
+            raise DataError(f"{first.message}{self._more(first.check)}{also}")
+
+    def settle(self, stacklevel: int = 3) -> None:
+        """Raise the first error, or warn once a check. ``stacklevel`` as `warnings.warn` would take it here."""
+        self.raise_errors()
+        for check in dict.fromkeys(f.check for f in self.rows):
+            first = next(f for f in self.rows if f.check == check)
+            warn(check, first.message + self._more(check), stacklevel=stacklevel + 1)
+
+    def _more(self, check: str) -> str:
+        symbols = {f.symbol for f in self.rows if f.check == check}
+        others = len(symbols) - 1
+        return f" The same in {others} more symbol{'s' * (others > 1)}." if others > 0 else ""
+
+
+def table(rows: Sequence[Finding], timezone: object = None) -> pd.DataFrame:
+    """The findings as a frame with COLUMNS; time in the exchange's zone, NaT where a finding has none."""
+    times = pd.to_datetime([f.time for f in rows], utc=True).as_unit("ns").tz_convert(timezone or "UTC")
+    columns = {name: pd.Series([getattr(f, name) for f in rows], dtype="str") for name in COLUMNS if name != "time"}
+    return pd.DataFrame({"symbol": columns["symbol"], "time": times, "check": columns["check"],
+                         "severity": columns["severity"], "message": columns["message"]})
+
+
+# --- rows -------------------------------------------------------------------------------------------------------------
+
+
+class Located(NamedTuple):
+    """Some rows of the frame: symbol number, time number and OHLCV of each, all (K,)."""
+
+    symbol: np.ndarray
+    time: np.ndarray
+    values: dict[str, np.ndarray]
+
+
+def suspects(values: dict[str, np.ndarray]) -> np.ndarray:
+    """Positions of the rows that are not plainly right; on good data one pass and nothing more."""
+    o, h, lo, c, v = (values[f] for f in ("open", "high", "low", "close", "volume"))
+    right = lo > 0
+    for condition in (lo <= o, o <= h, lo <= c, c <= h, h < np.inf, v >= 0, v < np.inf):
+        right &= condition
+    return np.flatnonzero(~right)
+
+
+def check_rows(found: Findings, rows: Located, symbols: Sequence[str], times: pd.DatetimeIndex) -> np.ndarray:
+    """Check suspect rows; returns (K,) bool, True where a row is empty (no bar) and to be left out."""
+    v = rows.values
+    o, h, lo, c, volume = (v[f] for f in ("open", "high", "low", "close", "volume"))
+    prices = np.column_stack([o, h, lo, c])
+    nothing = np.isnan(prices).all(axis=1) & (np.isnan(volume) | (volume == 0))
+    nan = (np.isnan(prices).any(axis=1) | np.isnan(volume)) & ~nothing
+    infinite = np.isinf(prices).any(axis=1) | np.isinf(volume)
+    slack = _RANGE_TOLERANCE * np.abs(h)
+    outside = ((o > h + slack) | (o < lo - slack) | (c > h + slack) | (c < lo - slack)) & (h >= lo)
+
+    def numbers(i: int) -> str:
+        return f"open {o[i]:g}, high {h[i]:g}, low {lo[i]:g}, close {c[i]:g}, volume {volume[i]:g}"
+
+    def each(mask: np.ndarray, severity: str, check: str, text: Callable[[int], str], remedy: str) -> None:
+        group(found, np.flatnonzero(mask), rows, symbols, times, severity, check, text, remedy)
+
+    fix = "Correct the source, or drop these rows before Bars.from_frame."
+    each(nothing, "warning", "empty-rows", lambda i: "a row without prices", "Taken as no bar.")
+    each(nan, "error", "nan-prices", lambda i: f"NaN among {numbers(i)}", fix)
+    each(infinite, "error", "infinite-values", lambda i: f"infinite value among {numbers(i)}", fix)
+    each(np.asarray((prices <= 0).any(axis=1)), "error", "non-positive-prices",
+         lambda i: f"a price that is not above 0: {numbers(i)}", fix)
+    each(h < lo, "error", "high-below-low", lambda i: f"high {h[i]:g} is below low {lo[i]:g}", fix)
+    each(volume < 0, "error", "negative-volume", lambda i: f"volume {volume[i]:g} is below 0", fix)
+    each(outside, "warning", "open-close-outside-range",
+         lambda i: f"open or close lies outside low to high: {numbers(i)}",
+         "Fills use these prices as they are; correct the source if you can.")
+    return nothing
+
+
+def group(found: Findings, bad: np.ndarray, rows: Located, symbols: Sequence[str], times: pd.DatetimeIndex,
+          severity: str, check: str, text: Callable[[int], str], remedy: str) -> None:
+    """One finding a symbol: its earliest bad row, and how many there are."""
+    if len(bad) == 0:
+        return
+    bad = bad[np.lexsort((rows.time[bad], rows.symbol[bad]))]
+    which, first, count = np.unique(rows.symbol[bad], return_index=True, return_counts=True)
+    for n, k, many in zip(which, first, count, strict=True):
+        i = int(bad[k])
+        time = times[rows.time[i]]
+        more = f" ({many} such bars)" if many > 1 else ""
+        found.add(severity, check, f"{symbols[n]} {found.stamp(time)}: {text(i)}{more}. {remedy}", symbols[n], time)
+
+
+# --- sessions ---------------------------------------------------------------------------------------------------------
+
+
+def check_sessions(found: Findings, symbols: Sequence[str], index: pd.DatetimeIndex, sessions: np.ndarray,
+                   valid: np.ndarray, minutes: int | None, schedule: Schedule) -> None:
+    """Bars against the exchange's timetable.
+
+    valid : (T, N) bool, where a symbol has a bar; minutes : length of a bar, None for daily.
+    """
+    calendar = schedule.days[schedule.between(int(sessions[0]), int(sessions[-1]))]
+    position, is_session = schedule.locate(sessions)
+    inside = is_session
+    if minutes is None:
+        if not is_session.all():
+            _report_bars(found, symbols, index, valid & ~is_session[:, None], "error", "not-a-session",
+                         f"a daily bar on a day when {schedule.name} is closed",
+                         "Drop it, or use calendar=None for a market without this calendar.")
+    else:
+        start = index.as_unit("ns").asi8
+        inside = is_session & (start >= schedule.opens[position]) & (start < schedule.closes[position])
+        if not inside.all():
+            _report_bars(found, symbols, index, valid & ~inside[:, None], "warning", "outside-session",
+                         f"a bar outside the regular session of {schedule.name}",
+                         "Bars.from_frame(..., regular_hours=True) leaves these out.")
+    here = np.flatnonzero(inside)
+    if len(here) == 0:
+        return
+    starts = np.flatnonzero(np.diff(sessions[here], prepend=-1))
+    days = sessions[here][starts]
+    bars = valid if len(here) == len(valid) else valid[here]
+    counts = bars.astype(np.int32) if minutes is None else np.add.reduceat(bars.astype(np.int32), starts, axis=0)
+    _missing(found, symbols, index.tz, days, counts, calendar, schedule.name)
+    if minutes is not None:
+        k, _ = schedule.locate(days)
+        length = -((schedule.opens[k] - schedule.closes[k]) // (minutes * NS_A_MINUTE))  # a last short bar counts
+        _thin(found, symbols, index[here][starts], counts, length)
+
+
+def _report_bars(found: Findings, symbols: Sequence[str], index: pd.DatetimeIndex, bad: np.ndarray, severity: str,
+                 check: str, what: str, remedy: str) -> None:
+    t, n = np.nonzero(bad)
+    group(found, np.arange(len(t)), Located(n, t, {}), symbols, index, severity, check, lambda i: what, remedy)
+
+
+def _missing(found: Findings, symbols: Sequence[str], timezone: object, days: np.ndarray, counts: np.ndarray,
+             calendar: np.ndarray, name: str) -> None:
+    """Sessions without a bar between a symbol's first and last (before the first it was not listed yet)."""
+    present = counts > 0
+    any_bar = present.any(axis=0)
+    first = days[present.argmax(axis=0)]
+    last = days[len(days) - 1 - present[::-1].argmax(axis=0)]
+    expected = np.searchsorted(calendar, last, side="right") - np.searchsorted(calendar, first)
+    missing = np.where(any_bar, expected - present.sum(axis=0), 0)
+    for n in np.flatnonzero(missing).tolist():
+        span = calendar[(calendar >= first[n]) & (calendar <= last[n])]
+        gone = np.setdiff1d(span, days[present[:, n]])
+        listed = ", ".join(str(np.datetime64(int(d), "D")) for d in gone[:3]) + (", ..." if len(gone) > 3 else "")
+        found.add("warning", "missing-sessions",
+                  f"{symbols[n]} has no bar on {len(gone)} of {len(span)} sessions of {name} between its first and "
+                  f"last: {listed}. It cannot trade there.", symbols[n], _midnight(gone[0], timezone))
+    for n in np.flatnonzero(any_bar & (last < days[-1])).tolist():
+        found.add("warning", "ends-early",
+                  f"{symbols[n]} has its last bar on {np.datetime64(int(last[n]), 'D')}, the data go on to "
+                  f"{np.datetime64(int(days[-1]), 'D')}. Delisted, renamed, or a gap in the source?",
+                  symbols[n], _midnight(last[n], timezone))
+
+
+def _midnight(day: int, timezone: object) -> pd.Timestamp:
+    return pd.Timestamp(np.datetime64(int(day), "D")).tz_localize(timezone, nonexistent="shift_forward", ambiguous=True)
+
+
+def _thin(found: Findings, symbols: Sequence[str], first_bars: pd.DatetimeIndex, counts: np.ndarray,
+          expected: np.ndarray) -> None:
+    """Sessions with less than half of their bars; the first and the last may be cut by the period."""
+    thin = (counts > 0) & (2 * counts < expected[:, None])
+    thin[[0, -1]] = False
+    for n in np.flatnonzero(thin.any(axis=0)).tolist():
+        k = np.flatnonzero(thin[:, n])
+        time = first_bars[k[0]]
+        found.add("warning", "thin-sessions",
+                  f"{symbols[n]} {time:%Y-%m-%d} has {counts[k[0], n]} of {expected[k[0]]} bars ({len(k)} such "
+                  "sessions). A thinly traded symbol, or a gap in the source.", symbols[n], time)
+
+
+# --- splits -----------------------------------------------------------------------------------------------------------
+
+
+def check_splits(found: Findings, symbols: Sequence[str], index: pd.DatetimeIndex, days: np.ndarray,
+                 first_open: np.ndarray, last_close: np.ndarray, traded: Callable[[int], np.ndarray],
+                 recorded: dict[tuple[int, int], float]) -> None:
+    """Jumps that look like a split nobody recorded, and recorded splits that the prices do not show.
+
+    A jump counts when the last close over the next session's open is within 6 % of a usual ratio (3 % below 2:1), and
+    the value traded that day is at most 3 times its median of the 20 sessions before: a real fall brings a rush, a
+    split does not (AAPL 2000-09-29, -51.9 % on bad news: 10 times).
+
+    index : (S,) the time of each session's first bar; days : (S,) int32; first_open, last_close : (S, N), NaN where a
+    symbol has no bar; traded(n) : (S,) close * volume of a symbol; recorded : ratio by (session number, symbol number).
+    """
+    before = _forward_filled(last_close)
+    with np.errstate(invalid="ignore"):
+        ratio = before[:-1] / first_open[1:]
+        large = (ratio > 1.17) | (ratio < 0.6)
+    for k, n in np.argwhere(large):
+        s, jump = int(k) + 1, float(ratio[k, n])
+        split = float(_SPLIT_RATIOS[np.abs(np.log(jump / _SPLIT_RATIOS)).argmin()])
+        near = abs(jump / split - 1.0) <= (0.03 if 0.5 < split < 2 else 0.06)
+        if near and (s, int(n)) not in recorded and _ordinary(traded(int(n)), s):
+            text = f"{split:g}:1" if split > 1 else f"1:{1 / split:g}"
+            found.add("warning", "unadjusted-split",
+                      f"{symbols[n]} {found.stamp(index[s])}: opens at {first_open[s, n]:g} after a close of "
+                      f"{before[k, n]:g}, like a {text} split, and no split is recorded there. Pass actions=, or "
+                      "adjusted bars; otherwise this is a loss or a gain that nobody had.", symbols[n], index[s])
+    for (s, n), split in recorded.items():
+        if 0 < s < len(days) and abs(np.log(ratio[s - 1, n])) < 0.4 * abs(np.log(split)):
+            found.add("warning", "split-already-applied",
+                      f"{symbols[n]} {found.stamp(index[s])}: a {split:g}:1 split is recorded, and prices do not jump "
+                      f"there (close {before[s - 1, n]:g}, next open {first_open[s, n]:g}). If they are adjusted "
+                      'already, say adjustment="split" and pass no actions.', symbols[n], index[s])
+
+
+def _ordinary(traded: np.ndarray, s: int) -> bool:
+    """Whether session ``s`` traded about as much value as those before; True where too little is known."""
+    earlier = traded[max(0, s - 20):s]
+    known = earlier[~np.isnan(earlier)]
+    return len(known) < 5 or not np.median(known) > 0 or bool(traded[s] <= 3.0 * np.median(known))
+
+
+def _forward_filled(values: np.ndarray) -> np.ndarray:
+    """NaN replaced by the last number above it in its column."""
+    gaps = np.flatnonzero(np.isnan(values).any(axis=0))
+    if len(gaps) == 0:
+        return values
+    filled = values.copy()
+    some = values[:, gaps]
+    row = np.where(np.isnan(some), 0, np.arange(len(some))[:, None])
+    filled[:, gaps] = np.take_along_axis(some, np.maximum.accumulate(row, axis=0), axis=0)
+    return filled

@@ -1,0 +1,204 @@
+"""The parameters of a backtest run: the one schema of files, command line and notebook.
+
+`from_values` checks merged values (see `botlib.layers`) against it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from botlib.errors import InputError, nearest
+from botlib.params import Costs, Model, Risk
+from botlib.project import project_root, resolve
+from botlib.providers.base import INTERVALS, PERIODS
+from botlib.safety import SafetyControls
+
+MAPS = ("provider_options", "strategy", "risk", "costs", "safety")
+"""Parameters that are maps; they merge name by name."""
+
+PATH_OPTIONS = ("path", "actions")
+"""Options of providers that are paths."""
+
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9./^=-]{0,23}")
+
+
+class BacktestParams(Model):
+    """What a backtest run takes. Frozen; unknown names, wrong types and values out of range raise `InputError`."""
+
+    name: str = Field("backtest", description="label of the run, part of its folder's name")
+    provider: str = Field("sample", description="where bars come from: sample, file or yahoo")
+    provider_options: dict[str, Any] = Field({}, description="options of that provider, e.g. the path of a file")
+    symbols: list[str] = Field(["AAPL", "IBM", "MSFT"], description="tickers")
+    period: str = Field("max", description="history to load, back from the last bar: " + " ".join(PERIODS))
+    start: str | None = Field(None, description="first session to use, YYYY-MM-DD; null: the first there is")
+    end: str | None = Field(None, description="last session to use, YYYY-MM-DD; null: the last there is")
+    interval: str = Field("1d", description="length of a bar: " + " ".join(INTERVALS))
+    calendar: str | None = Field("XNYS", description="exchange calendar the bars are checked against; null: unchecked")
+    signal_adjustment: Literal["raw", "split", "all"] = Field(
+        "split", description="prices the strategy sees: raw, split, or all (splits and dividends)")
+    strategy: dict[str, Any] = Field({"name": "mean_reversion_momentum"},
+                                     description="name (shipped, path.py:Class or module:Class) and its parameters")
+    cash: float = Field(100_000.0, ge=1.0, le=1e12, description="starting cash, in dollars")
+    convention: Literal["broker", "textbook"] = Field(
+        "broker", description="broker: what Alpaca does with our orders; textbook: to compare with other engines")
+    risk: Risk = Field(Risk(), description="sizes, stop and target")
+    costs: Costs = Field(Costs(), description="commission, slippage and fees")
+    safety: SafetyControls | None = Field(SafetyControls(), description="limits that stop trading; null: none")
+    truncations: int = Field(24, ge=20, le=10_000, description="histories cut short to look for look-ahead")
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, value: str) -> str:
+        if not _LABEL.fullmatch(value):
+            raise InputError(f"name = {value!r}: it becomes part of a folder's name; use up to 64 letters, digits, "
+                             "'.', '_' and '-', beginning with a letter or digit.")
+        return value
+
+    @field_validator("symbols", mode="before")
+    @classmethod
+    def _check_symbols(cls, value: Any) -> Any:
+        if not isinstance(value, (list, tuple)):
+            raise InputError(f"symbols = {value!r}: give a list of tickers, e.g. [AAPL, MSFT].")
+        if not value:
+            raise InputError("symbols = []: give at least one ticker, e.g. [AAPL].")
+        for symbol in value:
+            if not isinstance(symbol, str):
+                raise InputError(f"symbols: {_yaml_word(symbol)} is not text; put the ticker in quotes, "
+                                 f'"{_yaml_word(symbol).upper()}".')
+            if not _SYMBOL.fullmatch(symbol):
+                upper = symbol.strip().upper()
+                hint = f"; did you mean '{upper}'?" if _SYMBOL.fullmatch(upper) else "."
+                raise InputError(f"symbols: {symbol!r} is not a ticker: only upper-case letters, digits, ./^=-{hint}")
+        twice = sorted({s for s in value if list(value).count(s) > 1})
+        if twice:
+            raise InputError(f"symbols: {', '.join(twice)} stands there twice; keep one.")
+        return list(value)
+
+    @field_validator("period")
+    @classmethod
+    def _check_period(cls, value: str) -> str:
+        return _one_of("period", value, PERIODS)
+
+    @field_validator("interval")
+    @classmethod
+    def _check_interval(cls, value: str) -> str:
+        return _one_of("interval", value, INTERVALS)
+
+    @field_validator("start", "end")
+    @classmethod
+    def _check_date(cls, value: str | None, info: Any) -> str | None:
+        if value is None:
+            return None
+        try:
+            return dt.date.fromisoformat(value).isoformat()
+        except ValueError:
+            raise InputError(f"{info.field_name} = {value!r}: give a date as YYYY-MM-DD, or null.") from None
+
+    @field_validator("strategy", mode="before")
+    @classmethod
+    def _check_strategy(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and isinstance(value.get("name"), str) and value["name"]:
+            return _finite("strategy", value)
+        raise InputError(f"strategy = {value!r}: give a map with its name, e.g. {{name: mean_reversion_momentum}}.")
+
+    @field_validator("provider_options", mode="before")
+    @classmethod
+    def _check_options(cls, value: Any) -> Any:
+        return _finite("provider_options", value) if isinstance(value, Mapping) else value
+
+    def model_post_init(self, _context: Any) -> None:
+        """Refuse dates in the wrong order."""
+        if self.start is not None and self.end is not None and self.end < self.start:
+            raise InputError(f"end = {self.end!r} lies before start = {self.start!r}; swap them.")
+
+    @classmethod
+    def from_notebook(cls, namespace: Mapping[str, Any]) -> BacktestParams:
+        """The parameters from a notebook's variables: ``BacktestParams.from_notebook(globals())``.
+
+        Takes the variables whose names are parameters; one that is not defined keeps its default.
+        """
+        return from_values({key: namespace[key] for key in cls.model_fields if key in namespace})
+
+    def load_strategy(self, root: str | Path | None = None) -> Any:
+        """The strategy with its parameters; relative paths start at the project's root.
+
+        Raises `StrategyError` or `InputError`, see `botlib.strategies.load`.
+        """
+        from botlib import strategies
+
+        parameters = {k: v for k, v in self.strategy.items() if k != "name"}
+        return strategies.load(self.strategy["name"], parameters, root=project_root(root))
+
+    def load_provider(self, root: str | Path | None = None) -> Any:
+        """The provider with its options; relative paths in them start at the project's root. Nothing is downloaded.
+
+        Raises `InputError`, see `botlib.providers.load`.
+        """
+        from botlib import providers
+
+        options = {k: str(resolve(v, root)) if k in PATH_OPTIONS and isinstance(v, str) else v
+                   for k, v in self.provider_options.items()}
+        return providers.load(self.provider, **options)
+
+    def plain(self) -> dict[str, Any]:
+        """The complete values as maps, lists, text and numbers, in the schema's order."""
+        return self.model_dump()
+
+
+def _yaml_word(value: object) -> str:
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _finite(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    for key, value in values.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"{section}.{key} = {value!r}: it must be a finite number.")
+    return dict(values)
+
+
+def _one_of(name: str, value: str, valid: Sequence[str]) -> str:
+    if value not in valid:
+        raise InputError(f"{name} = {value!r}{nearest(value, valid) or '.'} Valid: {', '.join(valid)}.")
+    return value
+
+
+def from_values(values: Mapping[str, Any], origins: Mapping[str, str] | None = None) -> BacktestParams:
+    """`BacktestParams` from a merged map; a refusal names each parameter in full and where its value came from.
+
+    Raises
+    ------
+    InputError
+        One sentence for each wrong value.
+    """
+    try:
+        params: BacktestParams = BacktestParams.from_mapping(values)
+        return params
+    except InputError as error:
+        lines = [_with_origin(_full_name(line), origins or {}) for line in str(error).splitlines()]
+        raise InputError("\n".join(lines)) from None
+
+
+def _full_name(line: str) -> str:
+    """'risk: max_position_pct = …' as 'risk.max_position_pct = …'."""
+    section, colon, rest = line.partition(": ")
+    if not colon or section not in MAPS:
+        return line
+    if rest.startswith("unknown parameter '"):
+        return rest.replace("unknown parameter '", f"unknown parameter '{section}.", 1)
+    return f"{section}.{rest}" if re.match(r"\w+ = ", rest) else line
+
+
+def _with_origin(line: str, origins: Mapping[str, str]) -> str:
+    found = re.match(r"(?:unknown parameter ')?(\w+(?:\.\w+)*)", line)
+    origin = origins.get(found[1]) if found else None
+    return f"{origin}: {line}" if origin else line

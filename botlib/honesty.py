@@ -1,0 +1,220 @@
+"""Checks that a backtest is not fooling its owner: look-ahead, warm-up, sensitivity to costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from botlib.backtest import backtest, strategy_targets, warmup_bars
+from botlib.bars import Bars
+from botlib.errors import InputError, StrategyError
+
+if TYPE_CHECKING:
+    from botlib.result import BacktestResult
+
+SLIPPAGES_BPS = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
+MAX_BREAKEVEN_BPS = 500.0
+MIN_TRUNCATIONS = 20
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check: whether it passed, and one sentence of what was seen."""
+
+    name: str
+    passed: bool
+    finding: str
+
+
+@dataclass(frozen=True)
+class Honesty:
+    """What `check_honesty` found.
+
+    Attributes
+    ----------
+    checks : tuple of Check
+    costs : pandas.DataFrame
+        slippage_bps, total_return_pct, sharpe, trades: the same backtest at other slippages.
+    breakeven_bps : float
+        Slippage at which the total return is zero; inf when it stays positive up to 500 bps, NaN when it is never
+        positive.
+    """
+
+    checks: tuple[Check, ...]
+    costs: pd.DataFrame = field(repr=False)
+    breakeven_bps: float
+
+    @property
+    def looks_ahead(self) -> bool:
+        return not next(c for c in self.checks if c.name == "look-ahead").passed
+
+    def table(self) -> pd.DataFrame:
+        """One row a check, for a notebook."""
+        return pd.DataFrame([{"check": c.name, "result": "passed" if c.passed else "FAILED", "finding": c.finding}
+                             for c in self.checks]).set_index("check")
+
+    def to_dict(self) -> dict[str, Any]:
+        """For ``result.json``."""
+        return {c.name: {"passed": c.passed, "finding": c.finding} for c in self.checks}
+
+    def require_no_look_ahead(self) -> None:
+        """Stop here when the strategy saw the future.
+
+        Raises
+        ------
+        StrategyError
+            With the first decision that changed.
+        """
+        for check in self.checks:
+            if check.name == "look-ahead" and not check.passed:
+                raise StrategyError(f"look-ahead: {check.finding}")
+
+
+def check_honesty(result: BacktestResult, *, truncations: int = 24, seed: int = 0) -> Honesty:
+    """Run all checks on a finished backtest.
+
+    Parameters
+    ----------
+    result : BacktestResult
+    truncations : int
+        How many points in time to re-evaluate the strategy at, at least 20; half of them at decisions that led to trades.
+    seed : int
+        Picks the points.
+
+    Raises
+    ------
+    InputError
+        Fewer than 20 truncations, or bars too few to truncate.
+    """
+    if isinstance(truncations, bool) or not isinstance(truncations, int) or truncations < MIN_TRUNCATIONS:
+        raise InputError(f"truncations = {truncations!r} is out of range: valid is a whole number of at least "
+                         f"{MIN_TRUNCATIONS}.")
+    points = _points(result, truncations, np.random.default_rng(seed))
+    if hasattr(result.strategy, "on_bar"):
+        checks: tuple[Check, ...] = (_replayed(result, points),)
+    else:
+        checks = _truncated(result, points)
+    costs, breakeven = cost_sensitivity(result)
+    finding = {True: f"the total return stays positive up to {MAX_BREAKEVEN_BPS:g} bps of slippage"}.get(
+        breakeven == np.inf, "the total return is not positive even without slippage" if np.isnan(breakeven)
+        else f"the total return is gone at {breakeven:.1f} bps of slippage ({result.costs.slippage_bps:g} assumed)")
+    survives = not np.isnan(breakeven) and breakeven > result.costs.slippage_bps
+    return Honesty((*checks, Check("costs", bool(survives), finding + ".")), costs, breakeven)
+
+
+def _points(result: BacktestResult, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Bars to truncate at: half of them decision bars of trades (where a look-ahead pays), the others anywhere."""
+    first, last = warmup_bars(result.strategy), len(result.bars) - 2
+    if last - first < n:
+        raise InputError(f"{len(result.bars)} bars are too few to check a strategy with a warm-up of {first} bars: "
+                         f"at least {first + n + 2} are needed. Take a longer period.")
+    rows = result.book.rows("trades")
+    decisions = np.unique(np.concatenate([rows["entry_bar"], rows["exit_bar"]]).astype(np.int64) - 1)
+    decisions = decisions[(decisions >= first) & (decisions <= last)]
+    chosen = rng.choice(decisions, min(n // 2, len(decisions)), replace=False)
+    others = np.setdiff1d(np.arange(first, last + 1), chosen)
+    return np.sort(np.concatenate([chosen, rng.choice(others, n - len(chosen), replace=False)]))
+
+
+def _truncated(result: BacktestResult, points: np.ndarray) -> tuple[Check, Check]:
+    """Look-ahead and warm-up of a ``targets`` strategy."""
+    full = _evaluate(result, result.bars)
+    first = warmup_bars(result.strategy)
+    future, again, history = None, None, []
+    if not _same(full, _evaluate(result, result.bars)):
+        again = "the same bars gave different targets twice: the strategy keeps state or draws random numbers"
+    for t in points if again is None else ():
+        known = result.bars.upto(int(t))
+        cut = _evaluate(result, known)
+        if future is None and not _same(full[first : t + 1], cut[first:]):
+            future = _difference(result, full[first : t + 1], cut[first:], first, int(t))
+        short = _evaluate(result, known.tail(first + 1))
+        if not _same(full[t], short[-1]):
+            history.append(t)
+    ahead = Check("look-ahead", future is None and again is None,
+                  future or again or f"{len(points)} truncations of the data changed no decision.")
+    if again is not None:
+        return ahead, Check("warm-up", False, "not checked: the targets are not reproducible.")
+    if history:
+        text = (f"{len(history)} of {len(points)} decisions change when only the {first} bars of the warm-up come before "
+                f"them (first at {_time(result.bars, history[0])}): make the warm-up longer.")
+    else:
+        text = f"{len(points)} decisions are the same with just the {first} bars of the warm-up before them."
+    return ahead, Check("warm-up", not history, text)
+
+
+def _replayed(result: BacktestResult, points: np.ndarray) -> Check:
+    """An ``on_bar`` strategy is handed the past only; the fills on truncated bars show whether it got round that."""
+    full = result.book.rows("fills")
+    for t in points[:: max(1, len(points) // MIN_TRUNCATIONS)]:
+        cut = _rerun(result, result.bars.upto(int(t))).book.rows("fills")
+        expected = full[full["bar"] <= t]
+        same = len(cut) == len(expected) and all(
+            np.array_equal(cut[name], expected[name]) for name in ("bar", "symbol", "side", "quantity", "price"))
+        if not same:
+            return Check("look-ahead", False, f"the fills up to {_time(result.bars, int(t))} differ when the bars end there: "
+                                              "the strategy knows later bars, keeps state between runs or draws random "
+                                              "numbers.")
+    return Check("look-ahead", True, f"{len(points)} runs on truncated data made the same fills.")
+
+
+def _evaluate(result: BacktestResult, bars: Bars) -> np.ndarray:
+    return strategy_targets(result.strategy, bars, result.signal_adjustment)
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    return bool(np.array_equal(a, b, equal_nan=True))
+
+
+def _difference(result: BacktestResult, full: np.ndarray, cut: np.ndarray, first: int, t: int) -> str:
+    """The first target that changed, in words."""
+    row, column = np.argwhere(~((full == cut) | (np.isnan(full) & np.isnan(cut))))[0]
+    return (f"the target of {result.bars.symbols[column]} at {_time(result.bars, first + int(row))} is {full[row, column]:g} "
+            f"with all bars and {cut[row, column]:g} when they end at {_time(result.bars, t)}: the strategy uses what was "
+            "not known then.")
+
+
+def _time(bars: Bars, t: int) -> str:
+    return str(bars.index[t].date() if bars.interval == "1d" else bars.index[t])
+
+
+def _rerun(result: BacktestResult, bars: Bars, slippage_bps: float | None = None) -> BacktestResult:
+    costs = result.costs
+    if slippage_bps is not None:
+        costs = costs.model_copy(update={"slippage_bps": slippage_bps})
+    return backtest(bars, result.strategy, cash=result.cash, risk=result.risk, costs=costs, safety=result.safety,
+                    convention=result.convention, signal_adjustment=result.signal_adjustment, quiet=True)
+
+
+def cost_sensitivity(result: BacktestResult, slippages_bps: tuple[float, ...] = SLIPPAGES_BPS) -> tuple[pd.DataFrame, float]:
+    """The same backtest at other slippages, and the slippage at which its total return is zero.
+
+    The return need not fall smoothly (a halt more or less moves it): the break-even is the first crossing found on the grid,
+    refined by bisection.
+    """
+    grid = sorted({*slippages_bps, result.costs.slippage_bps})
+    runs = {bps: _rerun(result, result.bars, bps) for bps in grid}
+    frame = pd.DataFrame({
+        "slippage_bps": grid,
+        "total_return_pct": [runs[b].metrics["total_return_pct"] for b in grid],
+        "sharpe": [runs[b].metrics["sharpe"] for b in grid],
+        "trades": [runs[b].n_trades for b in grid],
+    })
+
+    def gain(bps: float) -> float:
+        run = runs.get(bps) or _rerun(result, result.bars, bps)
+        return float(run.metrics["total_return_pct"])
+
+    if not gain(grid[0]) > 0.0:
+        return frame, float("nan")
+    edges = [*grid, MAX_BREAKEVEN_BPS]
+    for low, high in zip(edges, edges[1:], strict=False):
+        if gain(high) <= 0.0:
+            while high - low > 0.05:
+                middle = 0.5 * (low + high)
+                low, high = (middle, high) if gain(middle) > 0.0 else (low, middle)
+            return frame, high
+    return frame, float("inf")

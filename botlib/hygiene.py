@@ -1,0 +1,92 @@
+"""No secret is ever a parameter, an output or a log line: how one is recognised, refused and masked. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from botlib.errors import InputError
+
+MASK = "***"
+_NAME = re.compile(r"(^|_)(api|access|secret|private|account)_?keys?($|_)|(^|_)keys?$|key_?id$"
+                   r"|secret|token|passw|credential", re.IGNORECASE)
+_VALUES = (
+    re.compile(r"(PK|AK|CK)(?=[A-Z]*[0-9])[A-Z0-9]{14,30}"),  # Alpaca key ids: paper, live, broker
+    re.compile(r"(?=.*[a-z])(?=.*[A-Z])(?=.*[0-9])[A-Za-z0-9]{38,}"),  # Alpaca secrets and the like
+    re.compile(r"(sk|ghp|gho|glpat|xox[abp])[-_][A-Za-z0-9_-]{16,}"),
+    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*", re.DOTALL),
+    re.compile(r"[a-z][a-z0-9+.-]*://[^/\s:@]+:[^/\s@]+@.*", re.IGNORECASE | re.DOTALL),  # a URL with a password
+)
+_SHORTEST = 8
+"""A shorter value of a secret-looking variable is not masked: it would star ordinary text."""
+
+
+def is_secret_name(name: object) -> bool:
+    """Whether a parameter or variable of this name would hold a secret."""
+    return bool(_NAME.search(str(name)))
+
+
+def is_secret_value(value: object, known: Iterable[str] = ()) -> bool:
+    """Whether a value has the form of a key, or is one of the ``known`` secrets."""
+    if not isinstance(value, str):
+        return False
+    text = value.strip()
+    return text in known or any(p.fullmatch(text) for p in _VALUES)
+
+
+def refuse_secrets(values: Mapping[Any, Any], where: str, known: Iterable[str] = ()) -> None:
+    """Raise when a mapping, at any depth, holds what looks like a secret.
+
+    Raises
+    ------
+    InputError
+        Names the place and the parameter, never the value.
+    """
+    known = frozenset(known)
+    for path, value in _leaves(values, ()):
+        name = ".".join(str(p) for p in path)
+        if any(is_secret_name(p) for p in path) or any(is_secret_value(p, known) for p in (*path, value)):
+            name = name if not any(is_secret_value(p, known) for p in path) else "a name"
+            raise InputError(f"{where}: {name} looks like a secret, and parameters are stored in files and notebooks. "
+                             "Put it into the environment or into .env (APCA_API_KEY_ID, APCA_API_SECRET_KEY) and "
+                             "take it out here.")
+
+
+def _leaves(value: Any, path: tuple[Any, ...]) -> Iterable[tuple[tuple[Any, ...], Any]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _leaves(inner, (*path, key))
+        if not value and path:
+            yield path, None
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _leaves(inner, path)
+        if not value:
+            yield path, None
+    else:
+        yield path, value
+
+
+def environment_secrets(environ: Mapping[str, str]) -> list[str]:
+    """Values of variables whose names look like secrets, longest first; a value of several lines gives each line."""
+    found = set()
+    for name, value in environ.items():
+        if is_secret_name(name):
+            found |= {line.strip() for line in (value, *value.splitlines()) if len(line.strip()) >= _SHORTEST}
+    return sorted(found, key=lambda v: (-len(v), v))
+
+
+def mask(value: Any, secrets: Iterable[str]) -> Any:
+    """The same text, or the same tree of mappings and lists, with every secret in it starred."""
+    if not secrets:
+        return value
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, MASK)
+        return value
+    if isinstance(value, Mapping):
+        return {mask(k, secrets): mask(v, secrets) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [mask(v, secrets) for v in value]
+    return value

@@ -1,0 +1,179 @@
+"""What a run will do, settled before anything runs: the project, the notebook, every value and where it came from."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+import io
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from botlib import hygiene, notebook_params, project, yamlfile
+from botlib.config import BacktestParams, from_values
+from botlib.errors import InputError, nearest
+from botlib.layers import Layer, merge, parse_set
+
+NOTEBOOKS = {"backtest": "notebooks/10_backtest.ipynb"}
+"""The notebook of each kind of run."""
+
+SCHEMA_ORIGIN = "default"
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One run, checked and ready.
+
+    Attributes
+    ----------
+    kind : str
+        Kind of run, "backtest".
+    root, notebook : pathlib.Path
+        The project's folder and the notebook to execute, absolute.
+    source : str
+        The notebook's text as read when the job was made: what is checked is what runs.
+    params : BacktestParams
+        Every value, the strategy's parameters included.
+    origins : dict of str to str
+        Where each dotted name's value came from: "default", the notebook, a parameter file, "--set" or a flag.
+    takes : tuple of str
+        Names in the notebook's ``parameters`` cell: only these are ever handed to it.
+    strategy_file : pathlib.Path or None
+        The file that defines the strategy.
+    """
+
+    kind: str
+    root: Path
+    notebook: Path
+    source: str
+    params: BacktestParams
+    origins: dict[str, str]
+    takes: tuple[str, ...]
+    strategy_file: Path | None = None
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The values the notebook takes, as literals."""
+        plain = self.params.plain()
+        return {name: plain[name] for name in plain if name in self.takes}
+
+
+def prepare(kind: str = "backtest", *, notebook: str | Path | None = None, configs: Sequence[str | Path] = (),
+            sets: Sequence[str] = (), flags: Mapping[str, Any] | None = None, root: str | Path | None = None,
+            secrets: Sequence[str] = ()) -> Job:
+    """Read, merge and check everything a run needs; nothing is executed but the strategy's own module.
+
+    Parameters
+    ----------
+    kind : str
+        Kind of run; names the notebook when none is given.
+    notebook : path, optional
+        Another notebook with a ``parameters`` cell.
+    configs : sequence of paths
+        Parameter files, left to right.
+    sets : sequence of str
+        ``a.b=value`` items, over the files.
+    flags : mapping, optional
+        Values of command-line flags, over everything.
+    root : path, optional
+        The project; default: see `botlib.project.project_root`.
+    secrets : sequence of str
+        Values that must not be parameters, e.g. `botlib.hygiene.environment_secrets(os.environ)`.
+
+    Raises
+    ------
+    InputError
+        Anything that is wrong with any of them, one sentence each.
+    """
+    if kind not in NOTEBOOKS:
+        raise InputError(f"kind = {kind!r}{nearest(kind, NOTEBOOKS) or '.'} Valid: {', '.join(NOTEBOOKS)}.")
+    base = project.project_root(root)
+    path = project.existing_file(notebook or NOTEBOOKS[kind], base, "notebook")
+    where = project.shown(path, base)
+    source = notebook_params.load(path, where)
+    cell = notebook_params.defaults(source, where)
+    if notebook_params.OUTPUT_DIR not in cell:
+        raise InputError(f"notebook {where}: its parameters cell has no {notebook_params.OUTPUT_DIR}; add the line "
+                         f'{notebook_params.OUTPUT_DIR} = "", where the runner says where results go.')
+    layers = [Layer(BacktestParams().plain(), SCHEMA_ORIGIN),
+              Layer({k: v for k, v in cell.items() if k != notebook_params.OUTPUT_DIR}, where)]
+    layers += [_config(c, base) for c in configs]
+    command_line = [parse_set(sets), *(Layer({k: v}, f"--{k}") for k, v in (flags or {}).items())]
+    layers.append(Layer(*merge(command_line)))  # one layer: a --set belongs to the strategy that a flag names
+    for layer in layers[1:]:
+        origin = layer.origin if isinstance(layer.origin, str) else "command line"
+        hygiene.refuse_secrets(layer.values, origin, secrets)
+    values, origins = merge(layers)
+    params = from_values(values, origins)
+    _refuse_untaken(values, origins, cell, where)
+    params, origins, strategy_file = with_strategy(params, origins, base)
+    params.load_provider(base)  # reads no data, but refuses a wrong name or option
+    return Job(kind, base, path, _text(source), params, origins, tuple(cell), strategy_file)
+
+
+def _text(notebook: Any) -> str:
+    import nbformat
+
+    return str(nbformat.writes(notebook))
+
+
+def _config(path: str | Path, root: Path) -> Layer:
+    full = project.existing_file(path, root, "parameter file")
+    where = project.shown(full, root)
+    return Layer(yamlfile.read(full, where), where)
+
+
+def _refuse_untaken(values: Mapping[str, Any], origins: Mapping[str, str], cell: Mapping[str, Any], where: str) -> None:
+    """A value that the notebook never reads would be ignored in silence; one equal to the default says nothing."""
+    usual = BacktestParams().plain()
+    for name in values:
+        if name not in cell and values[name] != usual[name]:
+            origin = next((o for k, o in origins.items() if k.split(".")[0] == name and o != SCHEMA_ORIGIN), "")
+            raise InputError(f"{origin}: {name} is not in the parameters cell of {where}, which would ignore it; "
+                             "add it there or take it out here.")
+
+
+def with_strategy(params: BacktestParams, origins: Mapping[str, str],
+                  root: Path) -> tuple[BacktestParams, dict[str, str], Path | None]:
+    """The parameters with every parameter of the strategy filled in, checked by the strategy itself; and its file.
+
+    Raises
+    ------
+    StrategyError, InputError
+        The strategy cannot be loaded, or refuses a parameter.
+    """
+    from botlib.strategies import SHIPPED
+
+    name = params.strategy["name"]
+    try:  # what a user's module prints when it is loaded has no place here
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            loaded = params.load_strategy(root)
+    except InputError as error:
+        raise type(error)(_where_from(str(error), origins)) from None
+    full = {"name": name, **{f.name: getattr(loaded, f.name) for f in dataclasses.fields(loaded) if f.init}}
+    known = {**origins, **{f"strategy.{k}": origins.get(f"strategy.{k}", "strategy default") for k in full}}
+    place = SHIPPED.get(name, name).rpartition(":")[0]
+    file = root / place if place.endswith(".py") else _file_of(loaded)
+    return from_values({**params.plain(), "strategy": full}, known), known, file
+
+
+def _where_from(text: str, origins: Mapping[str, str]) -> str:
+    """The strategy's own sentence, with the place that the value it names came from."""
+    found = re.match(r"\w+\.(\w+) = |\w+ has no parameter '(\w+)'", text)
+    origin = origins.get(f"strategy.{found[1] or found[2]}" if found else "strategy.name")
+    return f"{origin}: {text}" if origin and origin != SCHEMA_ORIGIN else text
+
+
+def _file_of(strategy: Any) -> Path | None:
+    try:
+        return Path(inspect.getfile(type(strategy)))
+    except (TypeError, OSError):
+        return None
+
+
+def first_line(error: BaseException, width: int = 200) -> str:
+    """An exception's first line, cut to what fits on a screen."""
+    text = (str(error).strip().splitlines() or ["(no message)"])[0]
+    return text if len(text) <= width else text[: width - 1] + "…"

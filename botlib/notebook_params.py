@@ -1,0 +1,120 @@
+"""A notebook's ``parameters`` cell: read and rewritten as text, never executed.
+
+The cell holds one ``name = literal  # comment`` a line; its values are the notebook's defaults.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from botlib.errors import InputError
+
+TAG = "parameters"
+INJECTED_TAG = "injected-parameters"
+OUTPUT_DIR = "output_dir"
+"""The one name in the cell that is no parameter: where the notebook writes its results; empty: nowhere."""
+
+
+def load(path: Path, where: str) -> Any:
+    """The notebook of a file, as nbformat's node (version 4).
+
+    Raises
+    ------
+    InputError
+        The file cannot be read or is no notebook.
+    """
+    import nbformat
+
+    try:
+        return nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
+    except OSError as error:
+        raise InputError(f"notebook {where}: cannot be read ({error.strerror}).") from None
+    except Exception:  # nbformat raises whatever its parsers do; for a person it is all one
+        raise InputError(f"notebook {where}: this file is not a Jupyter notebook.") from None
+
+
+def tagged(notebook: Any, tag: str) -> Any:
+    """The first code cell with this tag, or None."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and tag in cell.metadata.get("tags", []):
+            return cell
+    return None
+
+
+def defaults(notebook: Any, where: str) -> dict[str, Any]:
+    """Names and values of the ``parameters`` cell.
+
+    Raises
+    ------
+    InputError
+        No such cell, or a line in it that is more than ``name = literal``.
+    """
+    cell = tagged(notebook, TAG)
+    if cell is None:
+        raise InputError(f"notebook {where}: no cell is tagged '{TAG}'; tag the cell that holds its defaults.")
+    return {name: value for name, value, _ in _assignments(cell.source, where)}
+
+
+def _assignments(source: str, where: str) -> list[tuple[str, Any, ast.expr]]:
+    try:
+        body = ast.parse(source).body
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None) or 1
+        raise InputError(f"notebook {where}: line {line} of its '{TAG}' cell is not valid Python.") from None
+    found: dict[str, tuple[str, Any, ast.expr]] = {}
+    for statement in body:
+        target = statement.targets[0] if isinstance(statement, ast.Assign) and len(statement.targets) == 1 else \
+            statement.target if isinstance(statement, ast.AnnAssign) else None
+        value = getattr(statement, "value", None)
+        try:
+            if not isinstance(target, ast.Name) or value is None:
+                raise ValueError
+            literal = ast.literal_eval(value)
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+            raise InputError(f"notebook {where}: line {statement.lineno} of its '{TAG}' cell must be 'name = literal'; "
+                             "it is read without being run.") from None
+        if target.id in found:
+            raise InputError(f"notebook {where}: {target.id} is set twice in its '{TAG}' cell; keep one.")
+        found[target.id] = (target.id, literal, value)
+    return list(found.values())
+
+
+def rewritten(source: str, values: Mapping[str, Any], where: str) -> str:
+    """The cell's text with these values in place of its own; comments and layout stay, other names too.
+
+    Values are put in as ``repr`` of maps, lists, text, numbers, booleans and None.
+    """
+    lines = source.encode().splitlines(keepends=True)  # ast counts columns in bytes
+    starts = [0]
+    for line in lines:
+        starts.append(starts[-1] + len(line))
+    text = source.encode()
+    for name, _, node in reversed(_assignments(source, where)):
+        if name in values:
+            assert node.end_lineno is not None and node.end_col_offset is not None
+            begin, end = starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
+            text = text[:begin] + repr(values[name]).encode() + text[end:]
+    return text.decode()
+
+
+def draft(notebook: Any, values: Mapping[str, Any], where: str) -> Any:
+    """The notebook with these values in its ``parameters`` cell, without outputs and without an injected cell."""
+    import copy
+
+    notebook = copy.deepcopy(notebook)
+    notebook.cells = [c for c in notebook.cells
+                      if INJECTED_TAG not in c.metadata.get("tags", [])
+                      and "papermill-error-cell-tag" not in c.metadata.get("tags", [])]
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    notebook.metadata.pop("papermill", None)
+    notebook.metadata.pop("widgets", None)
+    cell = tagged(notebook, TAG)
+    cell.source = rewritten(cell.source, values, where)
+    return notebook

@@ -1,0 +1,147 @@
+"""The base of every parameter model, and the models that a backtest and a session share.
+
+Each model is frozen, refuses unknown names, wrong types and values out of range, and says so in one sentence that names
+the parameter, the value, the valid range and the nearest valid name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from botlib.errors import InputError, nearest
+
+
+class Model(BaseModel):
+    """Frozen, strict, closed. Raises `InputError`, never pydantic's own error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise InputError(explain(error, type(self), values)) from None
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Any:
+        """The model from a plain mapping, e.g. a section of a parameter file."""
+        return cls(**{str(k): v for k, v in values.items()})
+
+
+def _field(model: type[BaseModel], path: tuple[Any, ...]) -> tuple[type[BaseModel], Any]:
+    """The model that holds the last name of ``path``, and that field (None when there is none)."""
+    field = None
+    for part in path:
+        if not isinstance(part, str) or not (isinstance(model, type) and issubclass(model, BaseModel)):
+            continue
+        field = model.model_fields.get(part)
+        if field is None:
+            return model, None
+        inner = [a for a in (field.annotation, *getattr(field.annotation, "__args__", ())) if isinstance(a, type)]
+        nested = [a for a in inner if issubclass(a, BaseModel)]
+        if nested and part != path[-1]:
+            model = nested[0]
+    return model, field
+
+
+def valid_range(field: Any) -> str:
+    """What a field takes, in words: ``"1 to 100, in percent (5.0 = 5 %)"``."""
+    low = high = None
+    for m in field.metadata:
+        low = next((v for v in (getattr(m, "ge", None), getattr(m, "gt", None)) if v is not None), low)
+        high = next((v for v in (getattr(m, "le", None), getattr(m, "lt", None)) if v is not None), high)
+    text = ""
+    if low is not None and high is not None:
+        text = f"{low:g} to {high:g}"
+    elif low is not None:
+        text = f"at least {low:g}"
+    elif high is not None:
+        text = f"at most {high:g}"
+    unit = (field.json_schema_extra or {}).get("unit", "") if isinstance(field.json_schema_extra, dict) else ""
+    return ", ".join(x for x in (text, unit) if x)
+
+
+def explain(error: ValidationError, model: type[BaseModel], values: Mapping[str, Any]) -> str:
+    """One sentence for each problem, joined by a line break."""
+    lines = []
+    for e in error.errors():
+        path = tuple(p for p in e["loc"] if isinstance(p, (str, int)) and p not in ("function-after", "function-before"))
+        name = ".".join(str(p) for p in path if not (isinstance(p, str) and ("[" in p or p in {"none", "Model"})))
+        holder, field = _field(model, path)
+        if e["type"] == "extra_forbidden":
+            valid = list(holder.model_fields)
+            lines.append(f"unknown parameter '{name}'{nearest(path[-1], valid)} Valid: {', '.join(valid)}.".replace("' V", "'. V"))
+        elif e["type"] == "missing":
+            lines.append(f"{name} is missing.")
+        elif e["type"] == "value_error":
+            text = str(e["ctx"]["error"]) if "ctx" in e else e["msg"]
+            lines.append(f"{name}: {text}" if name and not text.startswith(name) else text)
+        else:
+            what = valid_range(field) if field is not None else ""
+            said = e["msg"].replace("Input should be", "it must be").rstrip(".")
+            if what and e["type"] in {"greater_than_equal", "greater_than", "less_than_equal", "less_than"}:
+                lines.append(f"{name} = {e['input']!r} is out of range: valid is {what}.")
+            else:
+                lines.append(f"{name} = {e['input']!r}: {said}" + (f" (valid: {what})." if what else "."))
+    return "\n".join(dict.fromkeys(lines))
+
+
+def percent(low: float, high: float, default: Any, description: str) -> Any:
+    """A field in percent; bounds catch a fraction given where percent is meant."""
+    return Field(default, ge=low, le=high, description=description,
+                 json_schema_extra={"unit": "in percent (5.0 = 5 %)"})
+
+
+Bps = Annotated[float, Field(ge=0.0, le=500.0)]
+
+
+class Risk(Model):
+    """How orders are sized and protected.
+
+    Sizes follow ``quantity = floor(|weight| * equity / close)`` on the decision's close (RULES: sizing).
+    """
+
+    max_position_pct: float = percent(1.0, 100.0, 10.0, "largest position, percent of equity; weights are clipped to it")
+    stop_loss_pct: float | None = percent(0.25, 50.0, 5.0, "stop below the decision close (above for shorts); null: none")
+    take_profit_pct: float | None = percent(0.25, 500.0, 10.0, "target above the decision close; null: none")
+    fractional: bool = Field(False, description="fractional shares; only without stop and target (Alpaca has no legs on them)")
+    account: Literal["margin", "cash"] = Field("margin", description="margin allows shorts; cash needs settled cash for every buy")
+    max_gross_exposure_pct: float = percent(1.0, 400.0, 100.0, "longs plus shorts, percent of equity, at submission")
+
+    def model_post_init(self, _context: Any) -> None:
+        """Refuse what Alpaca has no order for."""
+        if self.fractional and (self.stop_loss_pct is not None or self.take_profit_pct is not None):
+            raise InputError(
+                "risk.fractional = True needs stop_loss_pct and take_profit_pct null: Alpaca has no bracket legs on "
+                "fractional shares. Set both to null, or fractional to false."
+            )
+
+
+class Costs(Model):
+    """What trading costs. Alpaca charges no commission on US shares; the regulatory fees on sells are real."""
+
+    commission_bps: float = Field(0.0, ge=0.0, le=500.0, description="commission, basis points of the traded value",
+                                  json_schema_extra={"unit": "in basis points (100 = 1 %)"})
+    commission_per_share: float = Field(0.0, ge=0.0, le=1.0, description="commission per share, in dollars")
+    commission_min: float = Field(0.0, ge=0.0, le=100.0, description="least commission of a fill, in dollars")
+    slippage_bps: float = Field(2.0, ge=0.0, le=500.0, description="slippage against us on market and stop fills",
+                                json_schema_extra={"unit": "in basis points (100 = 1 %)"})
+    volume_impact_bps: float = Field(0.0, ge=0.0, le=10_000.0,
+                                     description="further slippage: this times (quantity / bar volume) squared",
+                                     json_schema_extra={"unit": "in basis points (100 = 1 %)"})
+    max_participation_pct: float | None = Field(None, ge=0.01, le=100.0,
+                                                description="largest share of a bar's volume a fill may take; null: no cap",
+                                                json_schema_extra={"unit": "in percent (5.0 = 5 %)"})
+    regulatory_fees: bool = Field(True, description="SEC, FINRA TAF and CAT fees by date")
+    borrow_rate_pct: float = Field(0.0, ge=0.0, le=500.0, description="yearly rate on shorts' market value",
+                                   json_schema_extra={"unit": "in percent a year"})
+    margin_rate_pct: float = Field(0.0, ge=0.0, le=100.0, description="yearly rate on negative cash",
+                                   json_schema_extra={"unit": "in percent a year"})
+
+    @classmethod
+    def none(cls) -> Costs:
+        """No costs at all."""
+        return cls(slippage_bps=0.0, regulatory_fees=False)

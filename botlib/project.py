@@ -1,0 +1,74 @@
+"""Where a project is, and where its relative paths lead.
+
+A project is a folder that holds ``parameters/``. Relative paths (parameter files, data files, strategies, outputs)
+start there and never at the working folder, which is one thing in JupyterLab and another headless.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from botlib.errors import InputError, nearest
+
+ROOT_VARIABLE = "BOTLIB_ROOT"
+"""Environment variable by which the runner tells a notebook's kernel which project it belongs to."""
+
+
+def project_root(root: str | os.PathLike[str] | None = None) -> Path:
+    """The project's folder, absolute: ``root`` when given, else ``$BOTLIB_ROOT``, else the nearest parent of the
+    working folder that holds ``parameters/``.
+
+    Raises
+    ------
+    InputError
+        The folder given does not exist, or no parent holds ``parameters/``.
+    """
+    given = root if root is not None else os.environ.get(ROOT_VARIABLE) or None
+    if given is not None:
+        path = Path(given).expanduser().resolve()
+        if not path.is_dir():
+            raise InputError(f"root = {str(given)!r}: there is no such folder; give the folder that holds parameters/.")
+        return path
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "parameters").is_dir():
+            return folder
+    raise InputError(f"No project here: no folder from {here} upwards holds parameters/. Go to the project's folder or "
+                     "name it with --root.")
+
+
+def resolve(path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> Path:
+    """``path`` as an absolute path; a relative one starts at the project's root, ``~`` is the home folder."""
+    path = Path(path).expanduser()
+    return path if path.is_absolute() else project_root(root) / path
+
+
+def shown(path: Path, root: Path) -> str:
+    """``path`` as a person reads it: relative when it lies in the project."""
+    try:
+        return path.relative_to(root).as_posix()
+    except ValueError:
+        return str(path)
+
+
+def existing_file(path: str | os.PathLike[str], root: Path, what: str) -> Path:
+    """The absolute path of a file that must exist.
+
+    Raises
+    ------
+    InputError
+        There is no such file; names the nearest one beside it, or the same file under the working folder.
+    """
+    full = resolve(path, root)
+    if full.is_file():
+        return full
+    if full.is_dir():
+        raise InputError(f"{what} {shown(full, root)}: this is a folder; give a file in it.")
+    if Path(path).is_file():
+        hint = f". Relative paths start at the project, {root}; did you mean {Path(path).resolve()}?"
+    elif full.parent.is_dir():
+        hint = nearest(full.name, [p.name for p in full.parent.iterdir() if p.suffix == full.suffix]) or "."
+    else:
+        hint = "."
+    raise InputError(f"{what} {shown(full, root)} does not exist{hint}")

@@ -1,0 +1,233 @@
+"""Bars from the user's own CSV or Parquet files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from botlib import adjust
+from botlib.errors import DataError, InputError, nearest, warn
+from botlib.providers import frames
+from botlib.providers.base import INTERVALS
+from botlib.providers.file_table import Table, is_table, spacing, stem
+from botlib.providers.frames import COLUMNS
+from botlib.providers.periods import period_start
+
+_BAR_COLUMNS = ("timestamp", "symbol", *COLUMNS)
+
+
+class FileProvider:
+    """CSV (also .csv.gz) or Parquet: a folder of one file a symbol, one file in long form, or one file of one symbol.
+
+    Parameters
+    ----------
+    path : path
+        A folder holding AAPL.csv, MSFT.csv, … (the names are the symbols, in capitals), or one file. A file with a
+        symbol column is in long form; without one it is the symbol ``symbol``, or the one its name says.
+    symbol : str, optional
+        Symbol of a single file that has no symbol column.
+    columns : mapping of str to str, optional
+        Their name → ours, e.g. ``{"Last": "close", "Day": "timestamp"}``. Ours are timestamp, symbol, open, high, low,
+        close, volume; they, date, datetime, time and ticker are found without it, case aside.
+    tz : str, optional
+        Zone of times without one. Dates (all times 00:00) need none: they are sessions of the exchange.
+    date_format : str, optional
+        strptime format where dates are not ISO (2012-05-18).
+    interval : str, optional
+        Interval of the bars; found from their spacing when not given.
+    adjustment : str
+        What was done to the prices: "raw", "split" or "all".
+    actions : path, optional
+        CSV or Parquet with symbol, ex_date, type ("split" | "cash_dividend"), value (ratio | cash a share) and, if
+        known, pay_date. Dividends of split-adjusted bars are in adjusted shares.
+    extra : sequence of str
+        Further numeric columns to keep, by their name in the file.
+
+    Labels are the START of each bar. An empty cell is NaN. Every fault of a file is one sentence that names file, line,
+    column and value.
+    """
+
+    name = "file"
+
+    def __init__(self, path: str | Path, *, symbol: str | None = None, columns: Mapping[str, str] | None = None,
+                 tz: str | None = None, date_format: str | None = None, interval: str | None = None,
+                 adjustment: str = "raw", actions: str | Path | None = None, extra: Sequence[str] = ()) -> None:
+        self.path = Path(path)
+        self.symbol, self.columns, self.tz, self.date_format = symbol, dict(columns or {}), tz, date_format
+        self.adjustment, self.extra = adjustment, tuple(extra)
+        adjust.check_how(adjustment)
+        if interval is not None:
+            frames.check_interval(interval)
+        if tz is not None:
+            _check_tz(tz)
+        self.interval, self._actions_path = interval, None if actions is None else Path(actions)
+        self._actions: pd.DataFrame | None = None
+        self._files = self._find()
+        # Two folders can both hold AAPL: a cache must tell them apart.
+        self.feed = f"{stem(self.path)}-{hashlib.sha256(str(self.path.resolve()).encode()).hexdigest()[:12]}"
+        self._read: dict[Path, tuple[tuple[int, int], dict[str, pd.DataFrame], str]] = {}
+
+    def download_bars(self, *, symbols: Sequence[str], period: str, interval: str) -> pd.DataFrame:
+        """See `MarketDataProvider.download_bars`. The period counts back from the last bar of the symbols named."""
+        names = frames.check_symbols(symbols)
+        frames.check_period(period)
+        bars = {name: self._bars(name, interval) for name in names}
+        if period != "max":
+            first = period_start(max(one.index[-1] for one in bars.values()), period)
+            bars = {name: one[one.index >= first] for name, one in bars.items()}
+        without = [name for name, one in bars.items() if one.empty]
+        if without:
+            frames.warn_without(self.name, without, interval, period)
+        return frames.stack(bars)
+
+    def history(self, symbol: str, *, start: object = None, end: object = None, interval: str = "1d",
+                auto_adjust: bool = True) -> pd.DataFrame:
+        """See `MarketDataProvider.history`. Adjusted with the actions file; without one a named warning says so."""
+        frames.check_symbols([symbol])
+        first, last = frames.check_range(start, end)
+        bars = self._bars(symbol, interval)
+        keep = np.ones(len(bars), dtype=bool)
+        if first is not None:
+            keep &= bars.index >= first
+        if last is not None:
+            keep &= bars.index < last
+        if not keep.any():
+            have = f"{self.path} has {symbol} {frames.describe_range(bars.index[0], None)} {bars.index[-1]:%Y-%m-%d}"
+            raise frames.no_data(self.name, [symbol], interval, frames.describe_range(first, last), have)
+        bars = bars[keep]
+        if auto_adjust and self.adjustment != "all":
+            if self._actions_path is None:
+                warn("no-actions", f"prices of {symbol} are as they stand in {self.path}: without an actions file they "
+                     "cannot be adjusted.")
+            return frames.adjusted(bars, symbol, self.actions([symbol]), have=self.adjustment)
+        return bars
+
+    def actions(self, symbols: Sequence[str]) -> pd.DataFrame:
+        """See `MarketDataProvider.actions`: what the actions file says; empty without one."""
+        names = frames.check_symbols(symbols)
+        if self._actions_path is None:
+            return adjust.no_actions()
+        if self._actions is None:
+            self._actions = _read_actions(self._actions_path)
+        return adjust.check_actions(self._actions[self._actions["symbol"].isin(names)])
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """All symbols there are, in alphabetical order."""
+        if self.path.is_dir():
+            return tuple(sorted(self._files))
+        return tuple(sorted(self._load(self.path, self.symbol or stem(self.path).upper())[0]))
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    def _find(self) -> dict[str, Path]:
+        """Symbol → file. A single file stands under ""."""
+        if not self.path.exists():
+            raise InputError(f"path = {str(self.path)!r} does not exist: name a CSV or Parquet file, or a folder.")
+        if self.path.is_file():
+            if not is_table(self.path):
+                raise InputError(f"path = {str(self.path)!r} is neither .csv, .csv.gz nor .parquet.")
+            return {"": self.path}
+        if self.symbol is not None:
+            raise InputError(f"symbol = {self.symbol!r} goes with a single file, but path = {str(self.path)!r} is a "
+                             "folder, where each file's name is its symbol.")
+        files: dict[str, Path] = {}
+        for file in sorted(self.path.iterdir()):
+            if not file.is_file() or not is_table(file) or file == self._actions_path:
+                continue
+            symbol = stem(file).upper()
+            if symbol in files:
+                raise InputError(f"{self.path} holds {symbol} twice ({files[symbol].name} and {file.name}): keep one.")
+            files[symbol] = file
+        if not files:
+            raise InputError(f"path = {str(self.path)!r} holds no .csv, .csv.gz or .parquet file.")
+        return files
+
+    def _bars(self, symbol: str, interval: str) -> pd.DataFrame:
+        frames.check_interval(interval)
+        if self.path.is_dir():
+            if symbol not in self._files:
+                raise self._unknown(symbol, sorted(self._files))
+            table, have = self._load(self._files[symbol], symbol)
+        else:
+            table, have = self._load(self.path, self.symbol or stem(self.path).upper())
+        if symbol not in table:
+            raise self._unknown(symbol, sorted(table))
+        if interval != have:
+            raise InputError(f"interval = {interval!r} is not what {self.path} holds, which is {have} bars: ask for "
+                             f"{have} and resample the Bars.")
+        return table[symbol]
+
+    def _unknown(self, symbol: str, known: Sequence[str]) -> InputError:
+        listed = ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")
+        return InputError(f"symbol {symbol!r} is not in {self.path}{nearest(symbol, known) or '.'} It has {listed}.")
+
+    def _load(self, path: Path, symbol: str) -> tuple[dict[str, pd.DataFrame], str]:
+        """A file's bars by symbol, and their interval; read once as long as the file stays the same."""
+        stat = path.stat()
+        version = (stat.st_mtime_ns, stat.st_size)
+        if path not in self._read or self._read[path][0] != version:
+            self._read[path] = (version, *self._parse(path, symbol))
+        return self._read[path][1:]
+
+    def _parse(self, path: Path, symbol: str) -> tuple[dict[str, pd.DataFrame], str]:
+        table = Table(path)
+        found = table.named(self.columns, _BAR_COLUMNS, ("timestamp", *COLUMNS))
+        values = {our: table.numbers(found[our]) for our in COLUMNS}
+        for name in self.extra:
+            theirs = table.named({name: name}, (name,), (name,))[name]
+            values[name] = table.numbers(theirs)
+        index, daily = table.times(found["timestamp"], self.tz, self.date_format)
+        frame = pd.DataFrame(values, index=index.as_unit("ns").rename("timestamp"))
+        if "symbol" not in found:
+            parts = {symbol: np.arange(len(frame))}
+        else:
+            named = table.frame[found["symbol"]].astype("str").str.strip().to_numpy()
+            parts = {str(name): np.flatnonzero(named == name) for name in pd.unique(named)}
+            if self.path.is_dir() and set(parts) != {symbol}:
+                raise InputError(f"{path} is one of a folder, so it must hold {symbol} alone, but it has "
+                                 f"{', '.join(sorted(parts)[:5])}: name that file itself as path.")
+        bars = {name: _ordered(table, found["timestamp"], frame, rows, name) for name, rows in parts.items()}
+        if daily and self.interval not in (None, "1d"):
+            raise InputError(f"interval = {self.interval!r} does not fit {path}, whose times are all dates: 1d bars.")
+        if self.interval or daily:
+            return bars, self.interval or "1d"
+        return bars, min((spacing(one.index, path) for one in bars.values()), key=INTERVALS.index)
+
+
+def _ordered(table: Table, column: str, frame: pd.DataFrame, rows: np.ndarray, symbol: str) -> pd.DataFrame:
+    """One symbol's rows in order of time: many files run newest first. Raises `DataError` on a repeated time."""
+    order = rows[np.argsort(frame.index.asi8[rows], kind="stable")]
+    repeated = np.flatnonzero(frame.index[order].duplicated())
+    if len(repeated):
+        raise table.fault(int(order[repeated[0]]), column, f"{symbol} has another bar of that time")
+    return frame.iloc[order]
+
+
+def _read_actions(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise InputError(f"actions = {str(path)!r} is not a file.")
+    table = Table(path)
+    found = table.named({}, adjust.ACTION_COLUMNS, adjust.ACTION_COLUMNS[:4])
+    rows = pd.DataFrame({our: table.frame[theirs].astype("str").str.strip() for our, theirs in found.items()})
+    rows["value"] = table.numbers(found["value"])
+    rows["ex_date"] = table.times(found["ex_date"], None, None)[0].tz_localize(None)
+    if "pay_date" in found:
+        rows["pay_date"] = pd.to_datetime(rows["pay_date"], format="ISO8601", errors="coerce")
+    try:
+        return adjust.check_actions(rows)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def _check_tz(tz: str) -> None:
+    import zoneinfo
+
+    valid = zoneinfo.available_timezones()
+    if tz not in valid:
+        raise InputError(f"tz = {tz!r} is not a time zone{nearest(tz, valid) or '.'} Give an IANA name such as "
+                         "'America/New_York'.")

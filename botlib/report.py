@@ -1,0 +1,205 @@
+"""The report of a backtest: tables as frames of text, ready to be read, and the figures.
+
+    summary(result)             every figure beside buy and hold
+    settings_table(result)      what was run, with the meaning of each parameter
+    halts_table(result)         when which safety limit acted
+    trades_table(result)        the trades that mattered most
+    equity_figure, monthly_figure, trades_figure, trade_distribution_figure
+    show(result)                all of it, in a notebook
+
+Tables hold text and not numbers, so that they look the same in a notebook, a terminal and an executed copy; the
+numbers are in ``result.metrics`` and ``result.trades``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pandas as pd
+from pydantic import BaseModel
+
+from botlib.errors import InputError
+from botlib.figures import equity_figure, monthly_figure, monthly_returns
+from botlib.trade_figures import trade_distribution_figure, trades_figure
+from botlib.wording import (
+    NOTHING,
+    interval_label,
+    limit_label,
+    money,
+    percent,
+    plural,
+    state_label,
+    strategy_name,
+    when,
+)
+
+__all__ = ["equity_figure", "halts_table", "monthly_figure", "monthly_returns", "settings_table", "show", "summary",
+           "trade_distribution_figure", "trades_figure", "trades_table"]
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.2f}" if math.isfinite(value) else NOTHING
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}" if math.isfinite(value) else NOTHING
+
+
+def _days(value: float) -> str:
+    return plural(int(value), "day") if math.isfinite(value) else NOTHING
+
+
+def _cents(value: float) -> str:
+    return money(value, digits=2)
+
+
+# Metric: what a person reads, and how its value is written. The order is the report's.
+_LABELS: Mapping[str, tuple[str, Callable[[float], str]]] = {
+    "final_equity": ("Final account value", _cents),
+    "total_return_pct": ("Total return", percent),
+    "cagr_pct": ("Return a year (CAGR)", percent),
+    "volatility_pct": ("Volatility a year", percent),
+    "sharpe": ("Sharpe ratio", _ratio),
+    "sortino": ("Sortino ratio", _ratio),
+    "calmar": ("Calmar ratio", _ratio),
+    "max_drawdown_pct": ("Maximum drawdown", percent),
+    "max_drawdown_days": ("Maximum drawdown, length", _days),
+    "exposure_pct": ("Exposure, mean", percent),
+    "turnover_pct": ("Turnover a year", percent),
+    "trades": ("Closed trades", _count),
+    "win_rate_pct": ("Winning trades", percent),
+    "profit_factor": ("Profit factor", _ratio),
+    "average_trade": ("Average trade", _cents),
+    "costs_paid": ("Costs paid", _cents),
+}
+
+
+def summary(result: Any) -> pd.DataFrame:
+    """The figures of a backtest beside those of buy and hold.
+
+    Parameters
+    ----------
+    result : BacktestResult
+
+    Returns
+    -------
+    pandas.DataFrame, (16, 2) of str
+        A row a figure, with its unit; an en dash where a figure has no meaning.
+    """
+    columns = {"Strategy": result.metrics}
+    if result.benchmark is not None:
+        columns["Buy and hold"] = result.benchmark.metrics
+    return pd.DataFrame({
+        name: {label: write(float(values.get(key, math.nan))) for key, (label, write) in _LABELS.items()}
+        for name, values in columns.items()
+    })
+
+
+def settings_table(result: Any) -> pd.DataFrame:
+    """What was run: data, strategy, account, risk, costs and safety.
+
+    Returns
+    -------
+    pandas.DataFrame of str
+        Index (section, setting), with the names that parameter files use; columns "Value" and "Meaning".
+    """
+    bars = result.bars
+    rows = [
+        ("data", "symbols", ", ".join(bars.symbols) if len(bars.symbols) <= 12 else f"{len(bars.symbols):,}", ""),
+        ("data", "bars", f"{len(bars.index):,} {interval_label(bars.interval)}",
+         f"{when(bars.index[0], bars.interval)} to {when(bars.index[-1], bars.interval)}, {bars.index.tz}"),
+        ("data", "adjustment", bars.adjustment, {"raw": "as traded", "split": "adjusted for splits",
+                                             "all": "adjusted for splits and dividends"}.get(bars.adjustment, "")),
+        ("data", "signal_adjustment", result.signal_adjustment, "prices that the strategy sees"),
+        ("data", "calendar", bars.calendar or "none", "sessions checked" if bars.calendar else "sessions not checked"),
+        ("account", "cash", money(result.cash), "at the start"),
+        ("account", "convention", result.convention, {"broker": "fills as the broker would make them",
+                                                      "textbook": "fills as other engines make them, to compare"}
+         .get(result.convention, "")),
+        ("strategy", "name", strategy_name(result), ""),
+        *(("strategy", *row) for row in _strategy_rows(result.strategy)),
+        *(("risk", *row) for row in _model_rows(result.risk)),
+        *(("costs", *row) for row in _model_rows(result.costs)),
+    ]
+    if result.safety is None:
+        rows.append(("safety", "limits", "none", "run without safety limits, by explicit choice"))
+    else:
+        rows.extend(("safety", *row) for row in _model_rows(result.safety))
+    table = pd.DataFrame(rows, columns=["Section", "Setting", "Value", "Meaning"])
+    return table.set_index(["Section", "Setting"])
+
+
+def _strategy_rows(strategy: Any) -> list[tuple[str, str, str]]:
+    if not dataclasses.is_dataclass(strategy):
+        return []
+    return [(f.name, _value(getattr(strategy, f.name)), str(f.metadata.get("help", "")))
+            for f in dataclasses.fields(strategy)]
+
+
+def _model_rows(model: BaseModel) -> list[tuple[str, str, str]]:
+    rows = []
+    for name, field in type(model).model_fields.items():
+        unit = " %" if name.endswith("_pct") else " bps" if name.endswith("_bps") else ""
+        rows.append((name, _value(getattr(model, name), unit), field.description or ""))
+    return rows
+
+
+def _value(value: Any, unit: str = "") -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,.10g}{unit}" if isinstance(value, (int, float)) else str(value)
+
+
+def halts_table(result: Any) -> pd.DataFrame:
+    """When which safety limit acted.
+
+    Returns
+    -------
+    pandas.DataFrame of str
+        A row a halt; no rows when no limit acted.
+    """
+    interval = result.bars.interval
+    rows = [(when(h.time, interval), limit_label(h.limit), percent(abs(h.value_pct), digits=2),
+             percent(abs(h.limit_pct), digits=2), state_label(h.state)) for h in result.halts.itertuples()]
+    return pd.DataFrame(rows, columns=["When", "What", "Reached", "Limit", "Then"], dtype=object)
+
+
+def trades_table(result: Any, n: int = 10) -> pd.DataFrame:
+    """The ``n`` trades with the largest gain or loss in dollars, in order of exit.
+
+    Raises
+    ------
+    InputError
+        When ``n`` is below 1.
+    """
+    if n < 1:
+        raise InputError(f"n = {n!r} is out of range: valid is at least 1.")
+    trades, interval = result.trades, result.bars.interval
+    largest = trades["pnl"].abs().sort_values(ascending=False, kind="stable").index[:n]
+    rows = [(t.symbol, t.side, f"{t.quantity:,.10g}", when(t.entry_time, interval), when(t.exit_time, interval),
+             money(t.entry_price, digits=2), money(t.exit_price, digits=2), money(t.pnl, sign=True, digits=2),
+             percent(t.return_pct, sign=True, digits=2), _count(t.bars_held), t.exit_reason)
+            for t in trades.loc[trades.index.isin(largest)].sort_values("exit_bar", kind="stable").itertuples()]
+    columns = ["Symbol", "Side", "Shares", "Entry", "Exit", "Entry price", "Exit price", "P&L", "Return", "Bars held"]
+    return pd.DataFrame(rows, columns=[*columns, "Exit by"], dtype=object)
+
+
+def show(result: Any, symbol: str | None = None) -> None:
+    """Display the whole report in a notebook; ``symbol`` is the one whose trades are drawn (None: the most traded)."""
+    from IPython.display import Markdown, display
+
+    display(summary(result))
+    for text in result.warnings:
+        display(Markdown(f"**Warning:** {text}"))
+    display(equity_figure(result))
+    if len(result.halts):
+        display(halts_table(result))
+    for figure in (monthly_figure(result), trades_figure(result, symbol), trade_distribution_figure(result)):
+        display(figure)
+    if len(result.trades):
+        display(trades_table(result))

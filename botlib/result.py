@@ -1,0 +1,174 @@
+"""`BacktestResult`: arrays from the engine, tables when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from botlib.bars import Bars
+from botlib.engine.state import (
+    HALT_LIMITS,
+    KINDS,
+    PURPOSES,
+    REASONS,
+    STATES,
+    STATUSES,
+    Book,
+)
+from botlib.params import Costs, Risk
+from botlib.safety import SafetyControls
+
+EXIT_REASONS = ("order", "signal", "reduce", "stop", "target")
+
+
+class BacktestResult:
+    """What a backtest did.
+
+    Attributes
+    ----------
+    equity : pandas.Series (T,)
+        Account value at each bar's close, dollars: cash, dividends due and positions at their last close.
+    trades : pandas.DataFrame
+        One row a round trip (an entry's shares, or the part of them, that one exit closed), in order of exit.
+        ``pnl`` and ``costs`` in dollars, pnl after costs and without dividends.
+    orders, fills : pandas.DataFrame
+        Every order with its fate, protective legs included, and every execution.
+    halts : pandas.DataFrame
+        When and by which limit the safety controls stopped trading.
+    metrics : mapping of str to float
+        See `botlib.metrics.METRICS`; NaN where undefined.
+    exposure : pandas.Series (T,)
+        Longs plus shorts at the close, fraction of equity.
+    warnings : list of str
+        ``"name: sentence"``.
+    book : Book
+        The engine's arrays behind all of the above.
+    """
+
+    def __init__(self, *, bars: Bars, strategy: Any, cash: float, risk: Risk, costs: Costs, safety: SafetyControls | None,
+                 convention: str, signal_adjustment: str, book: Book, warnings: list[str]) -> None:
+        self.bars, self.strategy, self.cash = bars, strategy, cash
+        self.risk, self.costs, self.safety = risk, costs, safety
+        self.convention, self.signal_adjustment = convention, signal_adjustment
+        self.book, self.warnings = book, warnings
+
+    def __repr__(self) -> str:
+        first, last = self.bars.index[0].date(), self.bars.index[-1].date()
+        return (f"<BacktestResult {type(self.strategy).__name__} on {len(self.bars.symbols)} symbols, {first} to {last}: "
+                f"{self.metrics['total_return_pct']:.2f} %, {self.n_trades} trades>")
+
+    @property
+    def n_trades(self) -> int:
+        """Closed round trips."""
+        return self.book["n_trades"]
+
+    @cached_property
+    def equity(self) -> pd.Series:
+        return pd.Series(self.book.equity_curve, index=self.bars.index, name="equity", copy=False)
+
+    @cached_property
+    def exposure(self) -> pd.Series:
+        return pd.Series(self.book.gross_curve / self.book.equity_curve, index=self.bars.index, name="exposure", copy=False)
+
+    @cached_property
+    def metrics(self) -> Mapping[str, float]:
+        from botlib.metrics import metrics
+
+        a = self.book
+        return metrics(
+            self.book.equity_curve, self.bars.index, periods_per_year=self.bars.periods_per_year,
+            pnl=self.book.rows("trades")["pnl"], exposure=self.book.gross_curve / self.book.equity_curve,
+            traded_value=a["traded"],
+            costs_paid=a["commissions"] + a["fees_paid"] + a["slippage"] + a["interest"],
+        )
+
+    @cached_property
+    def trades(self) -> pd.DataFrame:
+        rows = self.book.rows("trades")
+        entry, exit_ = rows["entry_bar"], rows["exit_bar"]
+        paid = rows["entry_price"] * rows["quantity"]
+        return pd.DataFrame({
+            "symbol": _labels(rows["symbol"], self.bars.symbols),
+            "side": _labels((rows["side"] < 0).astype(np.int8), ("long", "short")),
+            "quantity": rows["quantity"],
+            "entry_time": self.bars.index.take(entry),
+            "exit_time": self.bars.index.take(exit_),
+            "entry_bar": entry,
+            "exit_bar": exit_,
+            "entry_price": rows["entry_price"],
+            "exit_price": rows["exit_price"],
+            "pnl": rows["pnl"],
+            "costs": rows["costs"],
+            "return_pct": np.divide(rows["pnl"] * 100.0, paid, out=np.zeros(len(rows)), where=paid != 0.0),
+            "bars_held": exit_ - entry,
+            "exit_reason": _labels(rows["purpose"], EXIT_REASONS),
+        }, copy=False)
+
+    @cached_property
+    def orders(self) -> pd.DataFrame:
+        rows = self.book.rows("orders")
+        return pd.DataFrame({
+            "symbol": _labels(rows["symbol"], self.bars.symbols),
+            "side": _labels((rows["side"] < 0).astype(np.int8), ("buy", "sell")),
+            "type": _labels(rows["kind"], KINDS),
+            "purpose": _labels(rows["purpose"], PURPOSES),
+            "quantity": rows["quantity"],
+            "limit_price": np.where(rows["limit"] > 0.0, rows["limit"], np.nan),
+            "stop_price": np.where(rows["stop"] > 0.0, rows["stop"], np.nan),
+            "decided_time": self.bars.index.take(rows["decided"]),
+            "status": _labels(rows["status"], STATUSES),
+            "filled": rows["filled"],
+            "reason": _labels(rows["reason"], REASONS),
+        }, copy=False)
+
+    @cached_property
+    def fills(self) -> pd.DataFrame:
+        rows = self.book.rows("fills")
+        return pd.DataFrame({
+            "order": rows["order"],
+            "symbol": _labels(rows["symbol"], self.bars.symbols),
+            "side": _labels((rows["side"] < 0).astype(np.int8), ("buy", "sell")),
+            "time": self.bars.index.take(rows["bar"]),
+            "quantity": rows["quantity"],
+            "price": rows["price"],
+            "commission": rows["commission"],
+            "fees": rows["fees"],
+            "slippage": rows["slippage"],
+            "at_open": rows["at_open"],
+        }, copy=False)
+
+    @cached_property
+    def halts(self) -> pd.DataFrame:
+        rows = self.book.rows("halts")
+        return pd.DataFrame({
+            "time": self.bars.index.take(rows["bar"]),
+            "limit": _labels(rows["limit"], HALT_LIMITS),
+            "value_pct": rows["value_pct"],
+            "limit_pct": rows["limit_pct"],
+            "state": _labels(rows["state"], STATES),
+        }, copy=False)
+
+    @cached_property
+    def positions(self) -> pd.Series:
+        """Signed shares still held at the end."""
+        return pd.Series(self.book.position, index=list(self.bars.symbols), name="position")
+
+    @property
+    def actions(self) -> np.ndarray:
+        """The splits and dividends of the run, by bar and symbol column."""
+        return self.book.given_actions
+
+    @cached_property
+    def benchmark(self) -> Any:
+        """Buy and hold of the same symbols with the same cash and costs."""
+        from botlib.benchmark import buy_and_hold
+
+        return buy_and_hold(self)
+
+
+def _labels(codes: np.ndarray, names: tuple[str, ...]) -> pd.Categorical:
+    return pd.Categorical.from_codes(codes, categories=list(names), validate=False)

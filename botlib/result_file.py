@@ -1,0 +1,125 @@
+"""result.json: what a notebook writes, what the runner checks, and the short table a person reads."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from botlib.project import resolve
+from botlib.provenance import write_json
+
+RESULT = "result.json"
+KEYS = ("status", "metrics", "benchmark", "halts", "checks", "data_hash", "strategy_hash", "warnings")
+
+
+def save_result(output_dir: str | os.PathLike[str], *, metrics: Mapping[str, float], benchmark: Mapping[str, float],
+                halts: Any, checks: Mapping[str, Any], data_hash: str, strategy_hash: str,
+                warnings: Any = ()) -> None:
+    """Write result.json; a notebook calls it last. An empty ``output_dir`` writes nothing.
+
+    Parameters
+    ----------
+    output_dir : path
+        The notebook's ``output_dir``, set by the runner.
+    metrics, benchmark : mapping of str to float
+        Figures of the strategy and of buy-and-hold; NaN becomes null.
+    halts : pandas.DataFrame or list of mappings
+        time, limit, value_pct, limit_pct, state.
+    checks : mapping
+        Outcome of each honesty check: a mapping with "passed" (bool) and whatever else there is to know.
+    data_hash, strategy_hash : str
+        Identity of the bars, and of the strategy with its parameters.
+    warnings : iterable of str
+    """
+    if not str(output_dir):
+        return
+    rows = halts.to_dict("records") if hasattr(halts, "to_dict") else halts
+    value = {"status": "ok", "metrics": dict(metrics), "benchmark": dict(benchmark), "halts": list(rows),
+             "checks": checks, "data_hash": data_hash, "strategy_hash": strategy_hash,
+             "warnings": [str(w) for w in warnings]}
+    write_json(resolve(output_dir) / RESULT, jsonable(value))
+
+
+def jsonable(value: Any) -> Any:
+    """The value as JSON knows it: numbers that are not finite become null, times ISO text."""
+    if isinstance(value, Mapping):
+        return {str(k): jsonable(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [jsonable(v) for v in value]
+    if hasattr(value, "isoformat"):
+        text = str(value.isoformat())
+        return None if text == "NaT" else text
+    if hasattr(value, "tolist"):  # numpy
+        return jsonable(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
+
+
+def read_result(folder: Path) -> dict[str, Any]:
+    """result.json of a run.
+
+    Raises
+    ------
+    ValueError
+        One sentence: there is none, it is no JSON, or it is not what a finished notebook writes.
+    """
+    try:
+        value = json.loads((folder / RESULT).read_text(encoding="utf-8"), parse_constant=_no_constant)
+    except FileNotFoundError:
+        raise ValueError(f"the notebook ended without writing {RESULT}; its last cell calls save_result") from None
+    except ValueError:
+        raise ValueError(f"the notebook's {RESULT} is not valid JSON") from None
+    missing = [k for k in KEYS if not isinstance(value, dict) or k not in value]
+    if missing:
+        raise ValueError(f"the notebook's {RESULT} lacks {', '.join(missing)}")
+    if value["status"] != "ok":
+        raise ValueError(f"the notebook's {RESULT} says status {value['status']!r}")
+    return dict(value)
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(f"{text} is not JSON")
+
+
+_ROWS = (("total return", "total_return_pct", "{:,.1f} %"), ("CAGR", "cagr_pct", "{:,.1f} %"),
+         ("Sharpe", "sharpe", "{:.2f}"), ("max drawdown", "max_drawdown_pct", "{:,.1f} %"),
+         ("trades", "trades", "{:,.0f}"), ("costs paid", "costs_paid", "{:,.2f}"))
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """The short result table: strategy beside buy-and-hold, halts, honesty checks, warnings."""
+    lines = [f"{'':<14}{'strategy':>14}{'buy & hold':>14}"]
+    for label, key, form in _ROWS:
+        cells = (_cell(result["metrics"].get(key), form), _cell(result["benchmark"].get(key), form))
+        lines.append(f"{label:<14}{cells[0]:>14}{cells[1]:>14}")
+    lines += ["", *_halt_lines(result["halts"]), *_check_lines(result["checks"])]
+    return "\n".join(lines + [f"{'warning':<14}{text}" for text in result["warnings"]])
+
+
+def _cell(value: Any, form: str) -> str:
+    return form.format(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else "–"
+
+
+def _halt_lines(halts: list[Mapping[str, Any]]) -> list[str]:
+    if not halts:
+        return [f"{'halts':<14}none"]
+    first = halts[0]
+    value, limit = _cell(first.get("value_pct"), "{:.2f} %"), _cell(first.get("limit_pct"), "{:g} %")
+    more = f", and {len(halts) - 1} more" if len(halts) > 1 else ""
+    return [f"{'halts':<14}{str(first.get('time', ''))[:10]} {first.get('limit')}: {value} (limit {limit}), then "
+            f"{first.get('state')}{more}"]
+
+
+def _check_lines(checks: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for name, outcome in checks.items():
+        passed = outcome.get("passed") if isinstance(outcome, Mapping) else outcome
+        word = "see the notebook" if not isinstance(passed, bool) else "passed" if passed else "FAILED"
+        detail = outcome.get("detail") if isinstance(outcome, Mapping) else None
+        lines.append(f"{name.replace('_', '-'):<14}{word}" + (f" ({detail})" if detail else ""))
+    return lines

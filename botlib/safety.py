@@ -1,0 +1,74 @@
+"""The safety controls and their arithmetic: one set of compiled gates for backtest, local exchange and sessions.
+
+Gates fail closed: a missing, NaN or impossible input never passes as "no risk". Exits and cancels are not gated here.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from botlib._jit import compiled
+from botlib.params import Model, percent
+
+ACTIVE, REDUCE_ONLY, HALTED = 0, 1, 2
+"""Trading states; the strictest (highest) wins. HALTED is latched: only a person lifts it."""
+
+PASSED = 0
+REFUSED_HALTED, REFUSED_REDUCE_ONLY, REFUSED_ORDER_LIMIT, REFUSED_POSITION_LIMIT = 1, 2, 3, 4
+
+
+class SafetyControls(Model):
+    """Limits that stand between a strategy and the account.
+
+    Breaching the drawdown halts trading for good (the kill: working entries are cancelled, protective stops stay); the
+    daily loss allows only exits until the next session.
+    """
+
+    max_drawdown_pct: float = percent(0.5, 90.0, 5.0, "kill switch: fall of equity from its peak")
+    max_daily_loss_pct: float = percent(0.25, 50.0, 2.0, "reduce-only for the rest of the session: fall from its start")
+    max_position_size_pct: float = percent(1.0, 100.0, 10.0, "largest exposure to one symbol, percent of equity")
+    max_orders_per_day: int = Field(100, ge=1, le=10_000, description="risk-increasing orders a session; exits are free")
+    require_explicit_enable: bool = Field(True, description="live trading needs its own flag and a typed line")
+    on_kill: Literal["keep", "flatten"] = Field("keep", description="what the kill does with open positions")
+
+
+@compiled()
+def fall_pct(value: float, reference: float) -> float:
+    """How far ``value`` lies below ``reference``, in percent (5.0 = 5 %); infinite when that cannot be told."""
+    if not reference > 0.0:
+        return float("inf")
+    fall = (1.0 - value / reference) * 100.0
+    return fall if fall == fall else float("inf")
+
+
+@compiled()
+def trading_state(equity: float, peak: float, day_start: float, halted: bool, max_drawdown_pct: float,
+                  max_daily_loss_pct: float) -> int:
+    """ACTIVE, REDUCE_ONLY or HALTED from the account's equity, its peak and its value at the session's start."""
+    if halted or not fall_pct(equity, peak) < max_drawdown_pct:
+        return HALTED
+    if not fall_pct(equity, day_start) < max_daily_loss_pct:
+        return REDUCE_ONLY
+    return ACTIVE
+
+
+@compiled()
+def entry_gate(state: int, orders_today: int, max_orders_per_day: int, exposure: float, equity: float,
+               max_position_size_pct: float) -> int:
+    """PASSED, or why a risk-increasing order is refused.
+
+    ``exposure`` is the worst case on the order's side, in dollars: the position, every order that may still add to it,
+    and this order.
+    """
+    if state == HALTED:
+        return REFUSED_HALTED
+    if state != ACTIVE:
+        return REFUSED_REDUCE_ONLY
+    if not orders_today < max_orders_per_day:
+        return REFUSED_ORDER_LIMIT
+    allowed = equity * max_position_size_pct / 100.0
+    if not exposure <= allowed * (1.0 + 1e-9):
+        return REFUSED_POSITION_LIMIT
+    return PASSED

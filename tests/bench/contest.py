@@ -1,0 +1,129 @@
+"""What every contender of the benchmark shares: the rules, the data, the signals, and the one line of JSON it prints.
+
+A contender is a script called as ``script WORKLOAD REPS``. It is timed from data in memory to trades, equity and
+metrics. Needs numpy and pandas only, because it runs in each peer's own environment.
+
+The strategy, long only: Wilder's RSI below 35 while the close is above that of 200 bars ago buys 10 % of equity; RSI
+above 65 sells; nothing is decided before bar 200. Stop 5 % and target 10 % from the slipped entry fill, from the bar
+after the entry on. Signals fill at the next open, 2 bps slippage and 5 bps commission on each fill, whole shares, cash
+100,000.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+RSI_PERIOD = 14
+OVERSOLD = 35.0
+OVERBOUGHT = 65.0
+LOOKBACK = 200
+STOP = 0.05
+TARGET = 0.10
+CASH = 100_000.0
+POSITION = 0.10
+COMMISSION = 0.0005
+SLIPPAGE = 0.0002
+
+DATA_SETS = {"w1-d": "d1", "w1-real": "real", "w1-m": "m1", "w3": "d500"}
+
+Outcome = tuple[int, float]  # closed trades, equity at the last close
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Data of one workload; each panel is a (T, N) frame, columns are symbols."""
+
+    name: str
+    index: pd.DatetimeIndex
+    symbols: tuple[str, ...]
+    open: pd.DataFrame
+    high: pd.DataFrame
+    low: pd.DataFrame
+    close: pd.DataFrame
+    volume: pd.DataFrame
+
+    @property
+    def intraday(self) -> bool:
+        return self.name.endswith("-m")
+
+    @property
+    def bars_a_year(self) -> int:
+        return 252 * (390 if self.intraday else 1)
+
+    def stock(self, symbol: str | None = None) -> pd.DataFrame:
+        """One symbol's bars (the first by default): Open High Low Close Volume."""
+        symbol = symbol or self.symbols[0]
+        panels = {"Open": self.open, "High": self.high, "Low": self.low, "Close": self.close, "Volume": self.volume}
+        columns = {name: panel[symbol].to_numpy(copy=True) for name, panel in panels.items()}
+        return pd.DataFrame(columns, index=self.index)
+
+
+def load(name: str) -> Workload:
+    """A workload's data from the folder that the variable BENCH_DATA names (``python data.py FOLDER`` makes it)."""
+    path = Path(os.environ.get("BENCH_DATA", ".bench/data")) / f"{DATA_SETS[name]}.npz"
+    with np.load(path) as file:
+        index = pd.DatetimeIndex(file["ts"].astype("datetime64[ns]"))
+        symbols = tuple(str(symbol) for symbol in file["syms"])
+        panels = {field: pd.DataFrame(file[field], index=index, columns=list(symbols))
+                  for field in ("open", "high", "low", "close", "volume")}
+    return Workload(name, index, symbols, **panels)
+
+
+def wilder_rsi(close: np.ndarray, period: int = RSI_PERIOD) -> np.ndarray:
+    """RSI of one price series: exponential means with alpha = 1 / period, seeded with the first change."""
+    change = pd.Series(close).diff()
+    gain = change.clip(lower=0).ewm(alpha=1 / period, adjust=False).mean()
+    loss = change.clip(upper=0).abs().ewm(alpha=1 / period, adjust=False).mean()
+    return (100 * gain / (gain + loss)).to_numpy()
+
+
+def signals(close: np.ndarray, rsi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Entry and exit conditions at each close; works along the first axis of (T,) or (T, N)."""
+    rising = np.zeros(close.shape, bool)
+    rising[LOOKBACK:] = close[LOOKBACK:] > close[:-LOOKBACK]
+    leave = rsi > OVERBOUGHT
+    leave[:LOOKBACK] = False
+    return (rsi < OVERSOLD) & rising, leave
+
+
+def peak_memory_mb() -> float:
+    """Largest resident size of this process and of its largest child, in MB; NaN where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return float("nan")
+    unit = 2**20 if platform.system() == "Darwin" else 2**10  # bytes there, kilobytes elsewhere
+    return sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / unit
+
+
+def compete(peer: str, prepare: Callable[[Workload], Callable[[], Outcome]], workloads: tuple[str, ...],
+            arguments: list[str] | None = None) -> None:
+    """Time one contender and print its line.
+
+    ``prepare(workload)`` is not timed and gives the function that is: once to warm up, then REPS times. REPS 0
+    reports the first, cold call alone.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if len(arguments) != 2 or arguments[0] not in workloads or not arguments[1].isdigit():
+        sys.exit(f"usage: {Path(sys.argv[0]).name} {'|'.join(workloads)} REPS")
+    name, reps = arguments[0], int(arguments[1])
+    run = prepare(load(name))
+    seconds = []
+    for _ in range(1 + reps):
+        start = time.perf_counter()
+        trades, equity = run()
+        seconds.append(time.perf_counter() - start)
+    print(json.dumps({
+        "peer": peer, "workload": name, "seconds": seconds[1:] or seconds, "first_s": seconds[0], "scaled_by": 1,
+        "peak_rss_mb": round(peak_memory_mb(), 1), "n_trades": int(trades), "final_equity": float(equity),
+    }))

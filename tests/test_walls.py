@@ -1,0 +1,373 @@
+"""The walls of the house.
+
+Which room of botlib may import which, what a pure room never does, what botlib exports, what notebooks are made of, and
+that no path of a machine and no secret lies in the tree.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+import botlib
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "botlib"
+
+
+# --- Rooms ---------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Room:
+    """Modules that belong together.
+
+    ``uses``: rooms they may import, beside their own. ``libraries``: third-party packages they may import. ``pure``:
+    time, randomness, network and files come in as arguments.
+    """
+
+    modules: str
+    uses: str = ""
+    libraries: str = ""
+    pure: bool = False
+
+
+ROOMS = {
+    # Understood by all.
+    "errors": Room("errors", pure=True),
+    "params": Room("params", "errors", "pydantic", pure=True),
+    "wording": Room("wording", libraries="pandas", pure=True),
+    "jit": Room("_jit", "", "numba numpy platformdirs"),
+    # The core: pure, past-only.
+    "calendars": Room("calendars", "errors", "exchange_calendars numpy pandas platformdirs"),
+    "bars": Room("bars bar_* adjust resample", "errors calendars wording", "numpy pandas", pure=True),
+    "indicators": Room("indicators _indicators", "errors jit", "numpy", pure=True),
+    "strategies": Room("strategies.*", "errors wording bars indicators jit", "numpy pandas", pure=True),
+    "rules": Room("rules orders", "errors jit", "numpy", pure=True),
+    "fees": Room("fees", "errors wording", "numpy pandas"),  # reads the table of rates that ships
+    "safety": Room("safety", "errors jit params rules", "numpy pydantic", pure=True),
+    "engine": Room("engine engine.*", "jit rules safety", "numba numpy", pure=True),
+    "metrics": Room("metrics", "errors jit", "numpy pandas", pure=True),
+    "backtest": Room("backtest view result benchmark honesty",
+                     "errors wording params bars strategies rules fees safety engine metrics",
+                     "numpy pandas", pure=True),
+    # The shell: files, services, processes.
+    "loading": Room("strategies strategies.loading", "errors wording bars strategies", "numpy pandas"),
+    "providers": Room("providers providers.* data.*", "errors wording bars calendars",
+                      "bokeh_sampledata curl_cffi filelock numpy pandas pyarrow requests yfinance"),
+    "project": Room("project", "errors"),
+    "config": Room("config yamlfile", "errors wording params safety project providers strategies loading",
+                   "pydantic ruamel"),
+    "report": Room("report figures trade_figures style", "errors wording params bars",
+                   "IPython matplotlib numpy pandas pydantic"),
+    "run": Room("run runfolder job kernel notebook_params provenance hygiene result_file scaffold listing",
+                "errors wording params project config loading providers strategies",
+                "ipykernel jupyter_client nbformat papermill"),
+    "cli": Room("cli __main__", "errors wording project run config providers loading"),
+    "front": Room("botlib",
+                  "errors params bars indicators strategies loading rules fees safety backtest providers report"),
+}
+
+# The one place in a pure room that may look at a clock: what "future" means when the caller does not say.
+CLOCK_EDGES = {"bars": {"_moment"}}
+
+# Standard modules that bring time, chance, files, processes or the network into a pure room.
+IMPURE_MODULES = set("""asyncio concurrent ctypes ftplib getpass glob gzip http io logging multiprocessing os pathlib
+    pickle random secrets select shelve shutil signal smtplib socket socketserver sqlite3 ssl subprocess tempfile
+    threading time urllib uuid webbrowser zipfile""".split())
+IMPURE_CALLS = {"input", "open", "print", "__import__"}
+IMPURE_METHODS = set("""now today utcnow default_rng seed read_csv read_parquet read_pickle read_json to_csv to_parquet
+    to_pickle to_sql read_text write_text read_bytes write_bytes urlopen savez savez_compressed savetxt tofile fromfile
+    loadtxt memmap""".split())
+
+# An SDK stays behind its own door.
+SDK_DOORS = {
+    "alpaca": "providers.alpaca brokers.alpaca brokers.alpaca.*",
+    "websockets": "brokers.alpaca brokers.alpaca.* sandbox.*",
+    "yfinance": "providers.yahoo*", "curl_cffi": "providers.yahoo*", "requests": "providers.yahoo*",
+    "papermill": "kernel run", "jupyter_client": "kernel", "IPython": "report widgets",
+}
+
+
+def module_name(path: Path) -> str:
+    """``botlib/engine/fills.py`` is "engine.fills", the package itself "botlib"."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(p for p in parts if p != "__init__") or "botlib"
+
+
+MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def matches(name: str, patterns: str) -> bool:
+    return any(fnmatch(name, pattern) for pattern in patterns.split())
+
+
+def rooms_of(name: str) -> list[str]:
+    """Rooms that claim a module; an exact name beats a pattern."""
+    exact = [room for room, r in ROOMS.items() if name in r.modules.split()]
+    return exact or [room for room, r in ROOMS.items() if matches(name, r.modules)]
+
+
+def room_of(name: str) -> str:
+    return (rooms_of(name) or ["no room"])[0]
+
+
+def only_types(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
+
+
+def statements(tree: ast.AST) -> list[ast.AST]:
+    """All nodes but those that only a type checker reads."""
+    found, waiting = [], [tree]
+    while waiting:
+        node = waiting.pop()
+        found.append(node)
+        waiting += [c for c in ast.iter_child_nodes(node) if not (isinstance(c, ast.stmt) and only_types(c))]
+    return found
+
+
+def imports(source: str, name: str = "") -> tuple[set[str], set[str]]:
+    """(modules of botlib, other top-level packages) that a source imports, wherever in it."""
+    inside, outside = set(), set()
+    for node in statements(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = ("botlib." + name).split(".")[:-node.level]
+                base = ".".join([*above, *([base] if base else [])])
+            names = [base]
+            if base.split(".")[0] == "botlib":  # a name imported from a package may be a module of it
+                modules = [f"{base}.{alias.name}" for alias in node.names if f"{base}.{alias.name}"[7:] in MODULES]
+                names = modules if len(modules) == len(node.names) else [base, *modules]
+        else:
+            continue
+        for full in names:
+            (inside if full.split(".")[0] == "botlib" else outside).add(
+                full.removeprefix("botlib.") if full.split(".")[0] == "botlib" else full.split(".")[0])
+    return inside, outside
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_has_one_room(name):
+    assert len(rooms_of(name)) == 1, f"botlib.{name}: say in ROOMS which room it belongs to and what that may import"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_room_imports_only_what_it_may(name):
+    room = ROOMS[room_of(name)]
+    inside, outside = imports(MODULES[name].read_text(encoding="utf-8"), name)
+    allowed = {*room.uses.split(), room_of(name)}
+    wrong = {module: room_of(module) for module in inside if room_of(module) not in allowed}
+    assert not wrong, f"botlib.{name} ({room_of(name)}) may not import {wrong}"
+    strangers = outside - set(sys.stdlib_module_names) - set(room.libraries.split())
+    assert not strangers, f"botlib.{name} ({room_of(name)}) may not import {strangers}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_an_sdk_stays_behind_its_door(name):
+    _, outside = imports(MODULES[name].read_text(encoding="utf-8"), name)
+    for sdk, doors in SDK_DOORS.items():
+        assert sdk not in outside or matches(name, doors), f"{sdk} belongs to {doors}, not to botlib.{name}"
+
+
+def impurities(source: str, edges: frozenset[str] = frozenset()) -> list[str]:
+    """What a pure room may not do; ``edges``: functions that may look at the clock."""
+    tree = ast.parse(source)
+    _, outside = imports(source)
+    found = [f"imports {name}" for name in sorted(outside & IMPURE_MODULES)]
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name in edges]
+    at_edge = {id(node) for function in functions for node in ast.walk(function)}
+    for node in statements(tree):
+        if not isinstance(node, ast.Call) or id(node) in at_edge:
+            continue
+        if isinstance(node.func, ast.Name) and node.func.id in IMPURE_CALLS:
+            found.append(f"line {node.lineno} calls {node.func.id}")
+        elif isinstance(node.func, ast.Attribute):
+            whole = ast.unparse(node.func)
+            if node.func.attr in IMPURE_METHODS or ".random." in whole:
+                found.append(f"line {node.lineno} calls {whole}")
+    return found
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if rooms_of(name) and ROOMS[room_of(name)].pure])
+def test_a_pure_room_gets_time_chance_and_files_from_outside(name):
+    assert impurities(MODULES[name].read_text(encoding="utf-8"), frozenset(CLOCK_EDGES.get(name, ()))) == []
+
+
+def test_no_wall_has_a_hole_in_a_circle():
+    """No room uses one that uses it, whatever lies between."""
+    reached: dict[str, set[str]] = {name: set(room.uses.split()) for name, room in ROOMS.items()}
+    for _ in ROOMS:
+        reached = {name: used.union(*(reached[other] for other in used)) for name, used in reached.items()}
+    assert not [name for name, used in reached.items() if name in used]
+
+
+@pytest.mark.parametrize(("source", "finding"), [
+    ("import os", "imports os"),
+    ("def f():\n    from pathlib import Path", "imports pathlib"),
+    ("import pandas as pd\npd.Timestamp.now('UTC')", "line 2 calls pd.Timestamp.now"),
+    ("import datetime as dt\ndef f():\n    return dt.date.today()", "line 3 calls dt.date.today"),
+    ("open('x')", "line 1 calls open"),
+    ("frame.to_csv('x')", "line 1 calls frame.to_csv"),
+    ("np.random.normal()", "line 1 calls np.random.normal"),
+    ("def _moment():\n    pd.Timestamp.now()", None),
+    ("if TYPE_CHECKING:\n    from pathlib import Path", None),
+])
+def test_the_check_of_purity_sees(source, finding):
+    assert impurities(source, frozenset({"_moment"})) == ([finding] if finding else [])
+
+
+@pytest.mark.parametrize(("source", "inside", "outside"), [
+    ("from botlib import rules, safety", {"rules", "safety"}, set()),
+    ("from botlib import backtest as run_it, Bars", {"backtest", "botlib"}, set()),
+    ("def f():\n    import botlib.run", {"run"}, set()),
+    ("from . import rules", {"rules"}, set()),
+    ("import alpaca.data.live\nfrom numpy import nan", set(), {"alpaca", "numpy"}),
+])
+def test_the_check_of_imports_sees(source, inside, outside):
+    assert imports(source, "somewhere") == (inside, outside)
+
+
+# --- What botlib exports -------------------------------------------------------------------------
+
+def test_exported_names_are_sorted_and_there():
+    assert botlib.__all__ == sorted(botlib.__all__, key=str.casefold) or botlib.__all__ == sorted(botlib.__all__)
+    assert [name for name in botlib.__all__ if not hasattr(botlib, name)] == []
+
+
+def test_nothing_else_is_public():
+    modules = {name.split(".")[0] for name in MODULES}
+    public = {name for name in vars(botlib) if not name.startswith("_")} - modules - {"annotations"}
+    assert public <= set(botlib.__all__)
+
+
+# --- Notebooks that ship -------------------------------------------------------------------------
+# A notebook with a number in front ships; all others are the user's own.
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+LONGEST_CELL = 18
+
+
+def cells(path: Path, kind: str = "code") -> list[dict]:
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == kind]
+
+
+def source(cell: dict) -> str:
+    return "".join(cell["source"])
+
+
+def test_the_notebooks_ship():
+    assert {"00_start_here.ipynb", "05_explore.ipynb", "10_backtest.ipynb"} <= {path.name for path in NOTEBOOKS}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
+def test_a_notebook_is_stripped(path):
+    for number, cell in enumerate(cells(path)):
+        assert (cell["outputs"], cell["execution_count"]) == ([], None), f"cell {number}: run nbstripout"
+        noise = set(cell["metadata"]) & {"papermill", "execution", "collapsed", "ExecuteTime"}
+        assert not noise, f"cell {number} has metadata of a run: {noise}"
+    metadata = json.loads(path.read_text(encoding="utf-8"))["metadata"]
+    assert not set(metadata) & {"papermill", "widgets"}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
+def test_a_notebook_has_one_cell_of_parameters(path):
+    tagged = [cell for cell in cells(path) if "parameters" in cell["metadata"].get("tags", [])]
+    assert len(tagged) == 1
+    for node in ast.parse(source(tagged[0])).body:
+        assert isinstance(node, ast.Assign | ast.AnnAssign), f"line {node.lineno}: a parameter is a literal"
+        ast.literal_eval(node.value)
+    lines = [line for line in source(tagged[0]).splitlines() if re.match(r"\w+( *:.*)? *= ", line)]
+    assert not [line for line in lines if "#" not in line], "each parameter has a comment on its line"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
+def test_a_notebook_is_thin(path):
+    for number, cell in enumerate(cells(path)):
+        lines = source(cell).splitlines()
+        assert len(lines) <= LONGEST_CELL, f"code cell {number} has {len(lines)} lines; the library should hold this"
+        tree = ast.parse("\n".join("pass" if line.lstrip().startswith(("%", "!")) else line for line in lines))
+        made = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+        names = [node.name for node in ast.walk(tree) if isinstance(node, made)]
+        assert not names, f"code cell {number} defines {names[0]}; it belongs in the library"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
+def test_a_notebook_says_what_it_does_before_it_does_it(path):
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    assert notebook["cells"][0]["cell_type"] == "markdown"
+    assert re.match(r"# \S", source(notebook["cells"][0]))
+    kinds = [cell["cell_type"] for cell in notebook["cells"]]
+    assert kinds.count("markdown") >= 3
+
+
+# --- Nothing of a machine or a person in the tree ------------------------------------------------
+
+# Put together here so that this file does not find itself.
+LEAKS = {
+    "a path of somebody's machine": re.compile("|".join([
+        "/" + "root/", "/" + r"home/(?!(?:user|you|jovyan)\b)[\w.-]+/", "/" + r"Users/(?!you\b)[\w.-]+/",
+        "[A-Z]:" + r"\\\\?Users", *([re.escape(str(ROOT))] if len(ROOT.parts) > 2 else []),
+    ])),
+    "a key of Alpaca": re.compile(r"\b(?:PK|AK|CK)(?=[A-Z0-9]*[0-9])[A-Z0-9]{16,24}\b"),
+    "a secret given to a variable": re.compile(
+        r"(?i)\b(?:\w*secret(?:_?key)?|\w*api_?key(?:_id)?|\w*password|\w*token)\b"  # its name
+        r"[\"']?\s*[:=]\s*[\"']?(?=[\w/+-]*\d)[A-Za-z0-9/+_-]{24,}"),
+    "a private key": re.compile("-----BEGIN [A-Z ]*PRIVATE" + " KEY-----"),
+}
+TEXT = {".py", ".md", ".txt", ".toml", ".yml", ".yaml", ".cfg", ".json", ".ipynb", ".csv", "", ".gitignore", ".sh"}
+
+
+def leaks(text: str) -> list[str]:
+    return [f"{what}: {found.group(0)}" for what, pattern in LEAKS.items() if (found := pattern.search(text))]
+
+
+def ours(path: str) -> bool:
+    """Files of the project, not the user's own strategies, notebooks and parameters."""
+    if path.startswith("notebooks/"):
+        return Path(path).name[0].isdigit()
+    if path.startswith("parameters/"):
+        return any(Path(path).stem == re.sub(r"^\d+_", "", notebook.stem) for notebook in NOTEBOOKS)
+    return True
+
+
+def shipped_files() -> list[str]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    files = [name for name in listed.stdout.split("\0") if name]
+    if not files:  # not a git work tree, or nothing committed yet
+        tops = ["botlib", "notebooks", "parameters", "tests", ".ci"]
+        files = [path.relative_to(ROOT).as_posix() for top in tops for path in sorted((ROOT / top).rglob("*"))]
+        files += [path.name for path in ROOT.iterdir()]
+    return [name for name in files if ours(name) and (ROOT / name).is_file() and "__pycache__" not in name]
+
+
+def test_no_path_of_a_machine_and_no_secret_is_in_the_tree():
+    files = [name for name in shipped_files() if Path(name).suffix in TEXT]
+    assert {"pyproject.toml", "botlib/rules.py", "tests/test_walls.py", "notebooks/10_backtest.ipynb"} <= set(files)
+    found = {name: leaks((ROOT / name).read_text(encoding="utf-8", errors="replace")) for name in files}
+    assert {name: what for name, what in found.items() if what} == {}
+
+
+@pytest.mark.parametrize("text", [
+    "/" + "root/.cache/x", "/" + "home/maria/botlib", "/" + "Users/maria/botlib", "C:" + r"\Users\maria",
+    "PK" + "ABCDEFGHIJ12345678", "APCA_API_SECRET_KEY=" + "a1b2c3d4e5" * 4, '"api_key": "' + "Q9w8e7r6t5" * 3 + '"',
+    "-----BEGIN RSA PRIVATE" + " KEY-----",
+])
+def test_a_leak_is_seen(text):
+    assert len(leaks(f"some words {text} and more")) == 1
+
+
+@pytest.mark.parametrize("text", ["make run PYTHON=/path/to/python", "APCA_API_SECRET_KEY", "token = random_token()",
+                                  "/home/user/botlib", "PKG_VERSION", "sha256 = 5abadf99b2d394f920120a27de6f0df1"])
+def test_what_is_no_leak_passes(text):
+    assert leaks(text) == []
