@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from botlib.backtest import backtest
+    from botlib.backtesting import backtest
     from botlib.bars import Bars
     from botlib.config import BacktestParams
     from botlib.errors import BotlibError, BotlibWarning, DataError, InputError, ProviderError, StrategyError
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from botlib.orders import Order, buy, sell
     from botlib.params import Costs, Risk
     from botlib.result import BacktestResult
+    from botlib.result_file import save_backtest
     from botlib.safety import SafetyControls
     from botlib.strategies import Strategy, param, targets_from_signals
 
@@ -26,10 +27,10 @@ _HOMES = {
     "BacktestParams": "config", "BacktestResult": "result", "Bars": "bars", "BotlibError": "errors",
     "BotlibWarning": "errors", "Costs": "params", "DataError": "errors", "InputError": "errors", "Order": "orders",
     "ProviderError": "errors", "Risk": "params", "SafetyControls": "safety", "Strategy": "strategies",
-    "StrategyError": "errors", "backtest": "backtest", "buy": "orders", "check_honesty": "honesty", "param": "strategies",
+    "StrategyError": "errors", "save_backtest": "result_file", "backtest": "backtesting", "buy": "orders", "check_honesty": "honesty", "param": "strategies",
     "sell": "orders", "targets_from_signals": "strategies",
 }
-_MODULES = ("indicators", "metrics", "providers", "report", "rules", "strategies")
+_MODULES = ("explore", "indicators", "metrics", "providers", "report", "rules", "strategies")
 
 __all__ = sorted([*_HOMES, *_MODULES, "__version__"])
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from botlib.calendars import NS_A_MINUTE, Schedule
+from botlib.calendars import NS_A_MINUTE, Schedule, session_starts
 from botlib.errors import DataError, warn
 
 FIELDS = ("open", "high", "low", "close", "volume")
@@ -174,7 +174,7 @@ def check_sessions(found: Findings, symbols: Sequence[str], index: pd.DatetimeIn
     here = np.flatnonzero(inside)
     if len(here) == 0:
         return
-    starts = np.flatnonzero(np.diff(sessions[here], prepend=-1))
+    starts = session_starts(sessions[here])
     days = sessions[here][starts]
     bars = valid if len(here) == len(valid) else valid[here]
     counts = bars.astype(np.int32) if minutes is None else np.add.reduceat(bars.astype(np.int32), starts, axis=0)

@@ -12,7 +12,7 @@ import pandas as pd
 from botlib import adjust, bar_checks, resample
 from botlib.bar_checks import FIELDS, Findings, Located
 from botlib.bar_times import daily_labels, interval_of, timestamps
-from botlib.calendars import INTERVAL_MINUTES, NS_A_MINUTE, Schedule, days_of, final_times
+from botlib.calendars import INTERVAL_MINUTES, NS_A_MINUTE, Schedule, days_of, final_times, session_starts
 from botlib.errors import DataError, InputError, nearest
 
 # Adjusted closes contain splits and dividends of the future.
@@ -156,7 +156,7 @@ def rows_of(made: Axes, values: dict[str, np.ndarray], found: Findings, timezone
     n, known = _used(made.symbol_codes, len(made.symbols))
     times = made.times if used is None else made.times[used]
     symbols = made.symbols if known is None else [made.symbols[i] for i in known]
-    interval = interval_of(times.sort_values(), interval, found)
+    interval = interval_of(times.sort_values(), interval, timezone, found)
     found.daily = interval == "1d"
     times = daily_labels(times, timezone, found) if found.daily else times.tz_convert(timezone or times.tz)
     rising = bool((np.diff(times.asi8) > 0).all())
@@ -262,7 +262,7 @@ def check_panels(found: Findings, rows: Rows, panels: dict[str, np.ndarray], ses
     minutes = INTERVAL_MINUTES[interval]
     if schedule is not None:
         bar_checks.check_sessions(found, rows.symbols, rows.times, sessions, valid, minutes, schedule)
-    starts = np.flatnonzero(np.diff(sessions, prepend=-1))
+    starts = session_starts(sessions)
     some = None if valid.all() else valid
     daily = len(starts) == len(sessions)
     first = panels["open"] if daily else resample.first_of(panels["open"], some, starts)
@@ -283,5 +283,8 @@ def _recorded_splits(actions: pd.DataFrame | None, symbols: Sequence[str],
     splits = actions[(actions["type"] == "split").to_numpy() & actions["symbol"].isin(symbols).to_numpy()]
     place: dict[Any, int] = {s: n for n, s in enumerate(symbols)}
     at = np.searchsorted(days, adjust.ex_days(splits))
-    return {(int(s), place[symbol]): float(ratio)
-            for s, symbol, ratio in zip(at, splits["symbol"], splits["value"], strict=True)}
+    recorded: dict[tuple[int, int], float] = {}
+    for s, symbol, ratio in zip(at, splits["symbol"], splits["value"], strict=True):
+        key = (int(s), place[symbol])
+        recorded[key] = recorded.get(key, 1.0) * float(ratio)
+    return recorded

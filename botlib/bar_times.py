@@ -14,6 +14,8 @@ def timestamps(level: pd.Index) -> pd.DatetimeIndex:
     """Index values as tz-aware timestamps (ns). Raises `DataError` on values that are none, and on naive ones."""
     if not isinstance(level, pd.DatetimeIndex):
         try:
+            if pd.api.types.is_numeric_dtype(level.dtype):
+                raise TypeError("pandas would count nanoseconds since 1970")
             level = pd.DatetimeIndex(level)
         except (ValueError, TypeError):
             raise DataError(f"the frame's index holds {level.dtype} where timestamps should be, such as "
@@ -24,7 +26,7 @@ def timestamps(level: pd.Index) -> pd.DatetimeIndex:
     return level.as_unit("ns")
 
 
-def interval_of(times: pd.DatetimeIndex, given: str | None, found: Findings) -> str:
+def interval_of(times: pd.DatetimeIndex, given: str | None, timezone: str | None, found: Findings) -> str:
     """The interval of sorted labels: the one given if the labels allow it, else their most frequent distance.
 
     Raises `InputError` when the labels are closer than the given interval, or their distance is none botlib has.
@@ -33,12 +35,13 @@ def interval_of(times: pd.DatetimeIndex, given: str | None, found: Findings) -> 
         check_interval(given)
     gaps = np.diff(times.asi8)
     gaps = gaps[gaps > 0]
-    if len(gaps) == 0:
-        if given is None and times[0] != times[0].normalize():
-            raise InputError("one bar only: pass interval=, it cannot be inferred.")
-        return given or "1d"
     within = gaps[gaps < 20 * 60 * NS_A_MINUTE]
-    if len(within) < 0.1 * len(gaps):  # a stray label does not make daily bars intraday
+    if len(within) == 0 or len(within) < 0.1 * len(gaps):  # a stray label does not make daily bars intraday
+        dates = _at_midnight(times) or (timezone is not None and _at_midnight(times.tz_convert(timezone)))
+        if given not in (None, "1d") and dates:
+            raise InputError(f"interval = {given!r}, but the bars are daily: all labels are at 00:00.")
+        if given is None and len(gaps) == 0 and not dates:
+            raise InputError("one bar only: pass interval=, it cannot be inferred.")
         return given or "1d"
     usual = int(np.bincount(within // NS_A_MINUTE).argmax())
     if given is None:

@@ -63,6 +63,11 @@ class Bars:
         self._findings: tuple[Finding, ...] = ()
         self._cache: dict[Any, Any] = {}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        for panel in (*(getattr(self, f) for f in FIELDS), *self.extra.values()):
+            panel.flags.writeable = False  # unpickled arrays can be written to
+
     # --- making -------------------------------------------------------------------------------------------------------
 
     @classmethod
@@ -123,7 +128,7 @@ class Bars:
             actions = adjust.known_actions(actions, rows.symbols, int(sessions[-1]))
         bars = cls(rows.times, rows.symbols, **{f: panels.pop(f) for f in FIELDS}, interval=interval, calendar=calendar,
                    adjustment=adjustment, actions=actions, extra=panels)
-        bars._cache["sessions"] = sessions
+        bars._cache["sessions"] = _frozen(sessions)
         bars._findings = tuple(found.rows)
         return bars
 
@@ -267,7 +272,7 @@ class Bars:
     @property
     def sessions(self) -> np.ndarray:
         if "sessions" not in self._cache:
-            self._cache["sessions"] = days_of(self.index)
+            self._cache["sessions"] = _frozen(days_of(self.index))
         days: np.ndarray = self._cache["sessions"]
         return days
 
@@ -310,14 +315,15 @@ class Bars:
         On the last label this is so when the bar reaches the close. Without a calendar: the last bar of a date.
         """
         if "last" not in self._cache:
-            self._cache["last"] = last_of_session(self.index.as_unit("ns").asi8, self.sessions,
-                                                  INTERVAL_MINUTES[self.interval], self._timetable())
+            self._cache["last"] = _frozen(last_of_session(self.index.as_unit("ns").asi8, self.sessions,
+                                                          INTERVAL_MINUTES[self.interval], self._timetable()))
         last: np.ndarray = self._cache["last"]
         return last
 
     @property
     def periods_per_year(self) -> float:
-        """Bars in a year, to annualise: 252 daily; intraday 252 * (minutes of a session, XNYS: 390) / (of a bar)."""
+        """Bars in a year, to annualise: 252 daily; intraday 252 * (minutes of a session) / (minutes of a bar), where
+        a session of XNYS, or without a calendar, has 390 minutes."""
         minutes = INTERVAL_MINUTES[self.interval]
         if minutes is None:
             return float(_SESSIONS_A_YEAR)
@@ -351,6 +357,11 @@ def _read_only(name: str, values: np.ndarray, shape: tuple[int, int]) -> np.ndar
         raise InputError(f"{name} has shape {view.shape}; {shape} is needed: one row a label, one column a symbol.")
     view.flags.writeable = False
     return view
+
+
+def _frozen(values: np.ndarray) -> np.ndarray:
+    values.flags.writeable = False
+    return values
 
 
 def _moment(now: object) -> pd.Timestamp:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from botlib import rules
-from botlib.backtest import warmup_bars
+from botlib.backtesting import warmup_bars
 from botlib.metrics import metrics
 
 if TYPE_CHECKING:

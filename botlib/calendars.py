@@ -88,6 +88,11 @@ def days_of(index: pd.DatetimeIndex) -> np.ndarray:
     return index.tz_localize(None).values.astype("datetime64[D]").astype(np.int32)
 
 
+def session_starts(sessions: np.ndarray) -> np.ndarray:
+    """(S,) row of each session's first bar; ``sessions`` (T,) int32, rising."""
+    return np.append(np.zeros(min(1, len(sessions)), dtype=np.intp), np.flatnonzero(np.diff(sessions)) + 1)
+
+
 def final_times(start: np.ndarray, sessions: np.ndarray, minutes: int | None, timetable: Schedule | None,
                 delay_minutes: float = 20.0) -> np.ndarray:
     """When bars are final, (T,) UTC ns: an intraday bar at its end, at the latest at the close of the session it is in;

@@ -10,10 +10,10 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
+from botlib import __version__
 from botlib.errors import BotlibError, InputError, nearest
 
 DONE, CRASHED, REFUSED = 0, 1, 2
@@ -106,6 +106,8 @@ def _parser() -> tuple[_Parser, dict[str, _Parser]]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a character is no reason to stop
     try:
         return _run(words)
     except InputError as error:
@@ -136,7 +138,7 @@ def _run(words: list[str]) -> int:
         raise InputError(f"{unknown[0]} is not understood{nearest(unknown[0].split('=')[0], known) or '.'} "
                          f"See: {' '.join(filter(None, [_PROGRAM, options.command]))} --help")
     if options.version:
-        print(f"botlib {_version()}")
+        print(f"botlib {__version__}")
         return DONE
     if options.command is None:
         top.print_help()
@@ -206,13 +208,6 @@ def _quoted(path: str) -> str:
     import shlex
 
     return shlex.quote(path)
-
-
-def _version() -> str:
-    try:
-        return metadata.version("botlib")
-    except metadata.PackageNotFoundError:
-        return "(not installed)"
 
 
 def _say(text: str, code: int) -> int:

@@ -26,6 +26,12 @@ MAPS = ("provider_options", "strategy", "risk", "costs", "safety")
 PATH_OPTIONS = ("path", "actions")
 """Options of providers that are paths."""
 
+CACHE_FOLDER = "outputs/cache"
+"""Where bars from the network are kept, below the project's root."""
+
+LOCAL_PROVIDERS = ("sample", "file")
+"""Providers that need no cache."""
+
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9./^=-]{0,23}")
 
@@ -105,6 +111,8 @@ class BacktestParams(Model):
     @field_validator("strategy", mode="before")
     @classmethod
     def _check_strategy(cls, value: Any) -> Any:
+        if isinstance(value, str) and value:
+            return {"name": value}
         if isinstance(value, Mapping) and isinstance(value.get("name"), str) and value["name"]:
             return _finite("strategy", value)
         raise InputError(f"strategy = {value!r}: give a map with its name, e.g. {{name: mean_reversion_momentum}}.")
@@ -147,6 +155,34 @@ class BacktestParams(Model):
         options = {k: str(resolve(v, root)) if k in PATH_OPTIONS and isinstance(v, str) else v
                    for k, v in self.provider_options.items()}
         return providers.load(self.provider, **options)
+
+    def load_bars(self, root: str | Path | None = None) -> Any:
+        """Checked `Bars` of these symbols, with their splits and dividends when the provider knows them.
+
+        Raises `InputError`, `DataError` or `ProviderError`.
+        """
+        from botlib import providers
+        from botlib.bars import Bars
+
+        provider = self.load_provider(root)
+        if self.provider not in LOCAL_PROVIDERS:
+            provider = providers.CachedProvider(provider, project_root(root) / CACHE_FOLDER)
+        frame = provider.download_bars(symbols=self.symbols, period=self.period, interval=self.interval)
+        adjustment = getattr(provider, "adjustment", "raw")
+        actions = provider.actions(self.symbols) if adjustment == "raw" else None
+        bars = Bars.from_frame(frame, self.calendar, interval=self.interval, adjustment=adjustment, actions=actions)
+        if self.start is None and self.end is None:
+            return bars
+        after = None if self.end is None else dt.date.fromisoformat(self.end) + dt.timedelta(days=1)
+        return bars.between(self.start, after)
+
+    def backtest(self, bars: Any, strategy: Any) -> Any:
+        """`botlib.backtest` with these parameters' cash, risk, costs, safety and convention; its warnings stand in
+        ``result.warnings``."""
+        from botlib.backtesting import backtest
+
+        return backtest(bars, strategy, cash=self.cash, risk=self.risk, costs=self.costs, safety=self.safety,
+                        convention=self.convention, signal_adjustment=self.signal_adjustment, quiet=True)
 
     def plain(self) -> dict[str, Any]:
         """The complete values as maps, lists, text and numbers, in the schema's order."""

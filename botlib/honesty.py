@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from botlib.backtest import backtest, strategy_targets, warmup_bars
+from botlib.backtesting import backtest, strategy_targets, warmup_bars
 from botlib.bars import Bars
 from botlib.errors import InputError, StrategyError
+from botlib.tables import TextTable
 
 if TYPE_CHECKING:
     from botlib.result import BacktestResult
@@ -53,8 +54,8 @@ class Honesty:
 
     def table(self) -> pd.DataFrame:
         """One row a check, for a notebook."""
-        return pd.DataFrame([{"check": c.name, "result": "passed" if c.passed else "FAILED", "finding": c.finding}
-                             for c in self.checks]).set_index("check")
+        rows = [(c.name, "passed" if c.passed else "FAILED", c.finding) for c in self.checks]
+        return TextTable(rows, columns=["Check", "Result", "Finding"])
 
     def to_dict(self) -> dict[str, Any]:
         """For ``result.json``."""

@@ -30,8 +30,7 @@ from botlib import _indicators as loops
 from botlib.errors import InputError, nearest
 
 __all__ = ["Bollinger", "Macd", "adx", "atr", "bollinger", "crossed_above", "crossed_below", "ema", "highest", "lowest",
-           "macd", "momentum", "rank", "risen", "roc",
-           "rsi", "sma", "stddev", "true_range", "zscore"]
+           "macd", "momentum", "rank", "risen", "roc", "rsi", "sma", "stddev", "true_range", "zscore"]
 
 SEEDS = ("sma", "first")
 

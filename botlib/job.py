@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from botlib import hygiene, notebook_params, project, yamlfile
+from botlib import calendars, hygiene, notebook_params, project, yamlfile
 from botlib.config import BacktestParams, from_values
 from botlib.errors import InputError, nearest
 from botlib.layers import Layer, merge, parse_set
@@ -92,8 +92,8 @@ def prepare(kind: str = "backtest", *, notebook: str | Path | None = None, confi
     base = project.project_root(root)
     path = project.existing_file(notebook or NOTEBOOKS[kind], base, "notebook")
     where = project.shown(path, base)
-    source = notebook_params.load(path, where)
-    cell = notebook_params.defaults(source, where)
+    source = notebook_params.read(path, where)
+    cell = notebook_params.defaults(notebook_params.parse(source, where), where)
     if notebook_params.OUTPUT_DIR not in cell:
         raise InputError(f"notebook {where}: its parameters cell has no {notebook_params.OUTPUT_DIR}; add the line "
                          f'{notebook_params.OUTPUT_DIR} = "", where the runner says where results go.')
@@ -110,13 +110,9 @@ def prepare(kind: str = "backtest", *, notebook: str | Path | None = None, confi
     _refuse_untaken(values, origins, cell, where)
     params, origins, strategy_file = with_strategy(params, origins, base)
     params.load_provider(base)  # reads no data, but refuses a wrong name or option
-    return Job(kind, base, path, _text(source), params, origins, tuple(cell), strategy_file)
-
-
-def _text(notebook: Any) -> str:
-    import nbformat
-
-    return str(nbformat.writes(notebook))
+    if params.calendar is not None:
+        calendars.schedule(params.calendar)
+    return Job(kind, base, path, source, params, origins, tuple(cell), strategy_file)
 
 
 def _config(path: str | Path, root: Path) -> Layer:

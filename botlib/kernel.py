@@ -166,6 +166,7 @@ def _kernel_manager(environ: dict[str, str], folder: Path, output: IO[str], star
     from ipykernel.kernelspec import get_kernel_dict
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
+    from traitlets import TraitError
 
     class ThisPython(AsyncKernelManager):  # type: ignore[misc]
         @property
@@ -174,6 +175,9 @@ def _kernel_manager(environ: dict[str, str], folder: Path, output: IO[str], star
 
         async def start_kernel(self, **options: Any) -> None:
             started.append(self)
+            if hasattr(self, "transport_encryption"):  # a kernel that could encrypt warns when it does not
+                with contextlib.suppress(ValueError, TraitError):  # a ZeroMQ without encryption
+                    self.transport_encryption = "auto"
             await super().start_kernel(**{**options, "env": environ, "cwd": str(folder), "stdout": output,
                                           "stderr": output})
 

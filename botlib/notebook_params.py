@@ -6,6 +6,8 @@ The cell holds one ``name = literal  # comment`` a line; its values are the note
 from __future__ import annotations
 
 import ast
+import copy
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,20 +20,36 @@ OUTPUT_DIR = "output_dir"
 """The one name in the cell that is no parameter: where the notebook writes its results; empty: nowhere."""
 
 
-def load(path: Path, where: str) -> Any:
-    """The notebook of a file, as nbformat's node (version 4).
+def read(path: Path, where: str) -> str:
+    """A notebook file's text, byte for byte.
 
     Raises
     ------
     InputError
-        The file cannot be read or is no notebook.
+        The file cannot be read.
+    """
+    try:
+        return path.read_bytes().decode()
+    except UnicodeDecodeError:
+        raise InputError(f"notebook {where}: this file is not a Jupyter notebook.") from None
+    except OSError as error:
+        raise InputError(f"notebook {where}: cannot be read ({error.strerror}).") from None
+
+
+def parse(text: str, where: str) -> Any:
+    """The notebook in a text, as nbformat's node (version 4).
+
+    Raises
+    ------
+    InputError
+        The text is no notebook.
     """
     import nbformat
 
     try:
-        return nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
-    except OSError as error:
-        raise InputError(f"notebook {where}: cannot be read ({error.strerror}).") from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about cells without an id, which nbformat adds
+            return nbformat.reads(text, as_version=4)
     except Exception:  # nbformat raises whatever its parsers do; for a person it is all one
         raise InputError(f"notebook {where}: this file is not a Jupyter notebook.") from None
 
@@ -102,8 +120,6 @@ def rewritten(source: str, values: Mapping[str, Any], where: str) -> str:
 
 def draft(notebook: Any, values: Mapping[str, Any], where: str) -> Any:
     """The notebook with these values in its ``parameters`` cell, without outputs and without an injected cell."""
-    import copy
-
     notebook = copy.deepcopy(notebook)
     notebook.cells = [c for c in notebook.cells
                       if INJECTED_TAG not in c.metadata.get("tags", [])

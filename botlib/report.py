@@ -4,6 +4,7 @@
     settings_table(result)      what was run, with the meaning of each parameter
     halts_table(result)         when which safety limit acted
     trades_table(result)        the trades that mattered most
+    warnings_table(result)      what the data and the run gave cause to say
     equity_figure, monthly_figure, trades_figure, trade_distribution_figure
     show(result)                all of it, in a notebook
 
@@ -23,7 +24,9 @@ from pydantic import BaseModel
 
 from botlib.errors import InputError
 from botlib.figures import equity_figure, monthly_figure, monthly_returns
+from botlib.research_figures import cost_figure, indicator_figure, quantile_figure
 from botlib.trade_figures import trade_distribution_figure, trades_figure
+from botlib.tables import TextTable
 from botlib.wording import (
     NOTHING,
     interval_label,
@@ -36,8 +39,9 @@ from botlib.wording import (
     when,
 )
 
-__all__ = ["equity_figure", "halts_table", "monthly_figure", "monthly_returns", "settings_table", "show", "summary",
-           "trade_distribution_figure", "trades_figure", "trades_table"]
+__all__ = ["cost_figure", "equity_figure", "halts_table", "indicator_figure", "monthly_figure", "monthly_returns",
+           "quantile_figure", "settings_table", "show", "summary", "trade_distribution_figure", "trades_figure", "trades_table",
+           "warnings_table"]
 
 
 def _ratio(value: float) -> str:
@@ -92,7 +96,7 @@ def summary(result: Any) -> pd.DataFrame:
     columns = {"Strategy": result.metrics}
     if result.benchmark is not None:
         columns["Buy and hold"] = result.benchmark.metrics
-    return pd.DataFrame({
+    return TextTable({
         name: {label: write(float(values.get(key, math.nan))) for key, (label, write) in _LABELS.items()}
         for name, values in columns.items()
     })
@@ -128,7 +132,7 @@ def settings_table(result: Any) -> pd.DataFrame:
         rows.append(("safety", "limits", "none", "run without safety limits, by explicit choice"))
     else:
         rows.extend(("safety", *row) for row in _model_rows(result.safety))
-    table = pd.DataFrame(rows, columns=["Section", "Setting", "Value", "Meaning"])
+    table = TextTable(rows, columns=["Section", "Setting", "Value", "Meaning"])
     return table.set_index(["Section", "Setting"])
 
 
@@ -166,7 +170,20 @@ def halts_table(result: Any) -> pd.DataFrame:
     interval = result.bars.interval
     rows = [(when(h.time, interval), limit_label(h.limit), percent(abs(h.value_pct), digits=2),
              percent(abs(h.limit_pct), digits=2), state_label(h.state)) for h in result.halts.itertuples()]
-    return pd.DataFrame(rows, columns=["When", "What", "Reached", "Limit", "Then"], dtype=object)
+    return TextTable(rows, columns=["When", "What", "Reached", "Limit", "Then"], dtype=object)
+
+
+def warnings_table(result: Any) -> pd.DataFrame:
+    """The named warnings of a backtest and of its bars.
+
+    Returns
+    -------
+    pandas.DataFrame of str
+        Columns "Warning" and "Finding"; no rows when there is none.
+    """
+    said = [text.partition(": ")[::2] for text in result.warnings]
+    found = [(f.check, f.message) for f in result.bars.findings.itertuples() if f.severity == "warning"]
+    return TextTable([*said, *found], columns=["Warning", "Finding"], dtype=object)
 
 
 def trades_table(result: Any, n: int = 10) -> pd.DataFrame:
@@ -186,7 +203,7 @@ def trades_table(result: Any, n: int = 10) -> pd.DataFrame:
              percent(t.return_pct, sign=True, digits=2), _count(t.bars_held), t.exit_reason)
             for t in trades.loc[trades.index.isin(largest)].sort_values("exit_bar", kind="stable").itertuples()]
     columns = ["Symbol", "Side", "Shares", "Entry", "Exit", "Entry price", "Exit price", "P&L", "Return", "Bars held"]
-    return pd.DataFrame(rows, columns=[*columns, "Exit by"], dtype=object)
+    return TextTable(rows, columns=[*columns, "Exit by"], dtype=object)
 
 
 def show(result: Any, symbol: str | None = None) -> None:

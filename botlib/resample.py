@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from botlib.bar_checks import FIELDS, Findings
-from botlib.calendars import INTERVAL_MINUTES, NS_A_MINUTE, Schedule, check_interval, schedule
+from botlib.calendars import INTERVAL_MINUTES, NS_A_MINUTE, Schedule, check_interval, schedule, session_starts
 from botlib.errors import DataError, InputError
 
 if TYPE_CHECKING:
@@ -83,7 +83,8 @@ def bins(start: np.ndarray, sessions: np.ndarray, midnight: np.ndarray, source: 
         number = (start - opens) // step
         labels = opens + number * step
         ends = np.minimum(labels + step, closes)
-    new = (np.diff(sessions, prepend=-1) != 0) | (np.diff(number, prepend=-1) != 0)
+    new = np.diff(number, prepend=-1) != 0
+    new[session_starts(sessions)] = True
     starts = np.flatnonzero(new)
     return Bins(rows, starts, labels[starts], ends[starts])
 

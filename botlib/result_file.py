@@ -30,7 +30,7 @@ def save_result(output_dir: str | os.PathLike[str], *, metrics: Mapping[str, flo
     halts : pandas.DataFrame or list of mappings
         time, limit, value_pct, limit_pct, state.
     checks : mapping
-        Outcome of each honesty check: a mapping with "passed" (bool) and whatever else there is to know.
+        By name, {"passed": bool, "finding": str}, as `botlib.honesty.Honesty.to_dict` gives it.
     data_hash, strategy_hash : str
         Identity of the bars, and of the strategy with its parameters.
     warnings : iterable of str
@@ -42,6 +42,15 @@ def save_result(output_dir: str | os.PathLike[str], *, metrics: Mapping[str, flo
              "checks": checks, "data_hash": data_hash, "strategy_hash": strategy_hash,
              "warnings": [str(w) for w in warnings]}
     write_json(resolve(output_dir) / RESULT, jsonable(value))
+
+
+def save_backtest(output_dir: str | os.PathLike[str], result: Any, honesty: Any) -> None:
+    """`save_result` of a backtest and its honesty checks."""
+    from botlib.strategies.loading import strategy_hash
+
+    save_result(output_dir, metrics=result.metrics, benchmark=result.benchmark.metrics, halts=result.halts,
+                checks=honesty.to_dict(), data_hash=result.bars.data_hash(),
+                strategy_hash=strategy_hash(result.strategy), warnings=result.warnings)
 
 
 def jsonable(value: Any) -> Any:
@@ -120,6 +129,6 @@ def _check_lines(checks: Mapping[str, Any]) -> list[str]:
     for name, outcome in checks.items():
         passed = outcome.get("passed") if isinstance(outcome, Mapping) else outcome
         word = "see the notebook" if not isinstance(passed, bool) else "passed" if passed else "FAILED"
-        detail = outcome.get("detail") if isinstance(outcome, Mapping) else None
-        lines.append(f"{name.replace('_', '-'):<14}{word}" + (f" ({detail})" if detail else ""))
+        finding = outcome.get("finding") if isinstance(outcome, Mapping) else None
+        lines.append(f"{name:<14}{word}" + (f": {finding}" if finding else ""))
     return lines

@@ -91,7 +91,8 @@ def _verified(folder: RunFolder) -> dict[str, Any]:
     """The notebook's result, if it really ran to its end and wrote one."""
     notebook = json.loads((folder.path / NOTEBOOK).read_text(encoding="utf-8"))
     skipped = [n for n, c in enumerate(notebook["cells"], 1)
-               if c["cell_type"] == "code" and "".join(c["source"]).strip() and c["execution_count"] is None]
+               if c["cell_type"] == "code" and "".join(c["source"]).strip() and c["execution_count"] is None
+               and "skip-execution" not in c["metadata"].get("tags", [])]
     if skipped:
         raise RunFailed(f"the notebook ended early: cell {skipped[0]} never ran")
     try:

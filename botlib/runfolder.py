@@ -51,7 +51,7 @@ class RunFolder:
             "status": "running", "reason": "", "kind": job.kind, "started": provenance.now(), "ended": None,
             "project": {"root": str(job.root), **provenance.git_state(job.root)},
             "versions": provenance.versions(),
-            "notebook": {"file": shown(job.notebook, job.root), "sha256": provenance.sha256(job.notebook.read_bytes())},
+            "notebook": {"file": shown(job.notebook, job.root), "sha256": provenance.sha256(job.source.encode())},
             "strategy": provenance.file_state(job.strategy_file, job.root),
             "data": {"hash": None},
             "origins": {k: v for k, v in sorted(job.origins.items()) if k.split(".")[0] in job.takes},

@@ -113,7 +113,7 @@ def _write_draft(job: Job, target: Path, head: str | None = None) -> Path:
     import nbformat
 
     where = shown(job.notebook, job.root)
-    notebook = notebook_params.draft(nbformat.reads(job.source, as_version=4), job.values, where)
+    notebook = notebook_params.draft(notebook_params.parse(job.source, where), job.values, where)
     if head is not None:
         cell = nbformat.v4.new_markdown_cell(head, id="what-this-is")
         first = notebook.cells[0] if notebook.cells else None

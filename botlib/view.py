@@ -88,7 +88,7 @@ class View:
 
 def run_on_bar(bars: Bars, strategy: Any, book: Book, adjustment: str) -> None:
     """Advance bar by bar and ask the strategy at each close."""
-    from botlib.backtest import describe_error, own_warmup
+    from botlib.backtesting import describe_error, own_warmup
 
     first, known = book["first_decision"], _KnownBars(bars, adjustment)
     late = own_warmup(bars, first)

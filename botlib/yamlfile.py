@@ -125,6 +125,10 @@ def dump(values: Mapping[str, Any], *, comments: Mapping[str, str] | None = None
 _WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 
 
+def _is_plain(key: str) -> bool:
+    return key.isidentifier() and key.isascii() and key.lower() not in _WORDS
+
+
 def _quoted(value: Any) -> Any:
     from ruamel.yaml.comments import CommentedMap, CommentedSeq
     from ruamel.yaml.scalarstring import DoubleQuotedScalarString
@@ -132,8 +136,7 @@ def _quoted(value: Any) -> Any:
     if isinstance(value, str):
         return DoubleQuotedScalarString(value)
     if isinstance(value, Mapping):
-        return CommentedMap({key if key.isidentifier() and key.isascii() and key.lower() not in _WORDS else _quoted(key):
-                             _quoted(inner) for key, inner in value.items()})
+        return CommentedMap({key if _is_plain(key) else _quoted(key): _quoted(inner) for key, inner in value.items()})
     if isinstance(value, (list, tuple)):
         sequence = CommentedSeq([_quoted(inner) for inner in value])
         sequence.fa.set_flow_style()

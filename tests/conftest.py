@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import matplotlib
 import pytest
 from hypothesis import HealthCheck, core, settings
 
@@ -39,7 +40,7 @@ if PROFILE == "explore":
 
 for _name in [name for name in os.environ if name.startswith("APCA_")]:
     del os.environ[_name]
-os.environ["MPLBACKEND"] = "Agg"
+matplotlib.use("Agg")  # not by MPLBACKEND, which the kernels of notebooks would inherit
 os.environ["JUPYTER_PLATFORM_DIRS"] = "1"
 os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
 
@@ -93,9 +94,8 @@ def keep_evidence(item: pytest.Item, report: pytest.TestReport) -> None:
     folder = failure_folder(report.nodeid)
     folder.mkdir(parents=True, exist_ok=True)
     captured = "\n".join(f"--- {title}\n{text}" for title, text in report.sections)
-    (folder / f"{report.when}.log").write_text(
-        f"{report.nodeid}\nrepeat: {repeat_command(report.nodeid)}\n\n{report.longreprtext}\n{captured}\n",
-        encoding="utf-8")
+    text = f"{report.nodeid}\nrepeat: {repeat_command(report.nodeid)}\n\n{report.longreprtext}\n{captured}\n"
+    (folder / f"{report.when}.log").write_text(re.sub(r"\x1b\[[\d;]*m", "", text), encoding="utf-8")
     if item.path.suffix == ".ipynb":
         shutil.copy(item.path, folder)
     temporary = getattr(item, "funcargs", {}).get("tmp_path")

@@ -34,14 +34,16 @@ class FakeSource:
     """Bars on every session from ``first`` to the clock's now, a new value for each symbol and label.
 
     Bars of the last ``preliminary`` final sessions are one dollar too high until later sessions are final: corrections.
-    With ``unfinished`` the bar in progress is returned too, as live sources do. ``actions_table`` is known from its
-    ex-date on; with ``adjustment`` "split" or "all" prices before an ex-date are divided by 2 for each action known.
+    With ``unfinished`` the bar in progress is returned too, as live sources do. ``stopped`` gives symbols a last day.
+    ``actions_table`` is known from its ex-date on; with ``adjustment`` "split" or "all" prices before an ex-date are
+    divided by 2 for each action known.
     """
 
     def __init__(self, clock: Clock, *, first: str = "2023-01-01", last: str = "2030-01-01", preliminary: int = 0,
                  unfinished: bool = True, adjustment: str = "raw", actions_table: pd.DataFrame | None = None,
-                 name: str = "fake") -> None:
+                 name: str = "fake", stopped: dict[str, str] | None = None) -> None:
         self.clock, self.name, self.adjustment = clock, name, adjustment
+        self.stopped = {symbol: at(day) for symbol, day in (stopped or {}).items()}
         self.preliminary, self.unfinished = preliminary, unfinished
         self.actions_table = adjust.no_actions() if actions_table is None else adjust.check_actions(actions_table)
         self.down = False
@@ -68,11 +70,13 @@ class FakeSource:
             labels = self.days[: started if unfinished else self.final()]
         else:
             step = STEP[interval]
-            pieces = [pd.date_range(a, b, freq=step, inclusive="left") for a, b in zip(self.opens, self.closes, strict=True)
-                      if a <= now]
+            pieces = [pd.date_range(opens, closes, freq=step, inclusive="left")
+                      for opens, closes in zip(self.opens, self.closes, strict=True) if opens <= now]
             labels = pieces[0].append(pieces[1:]) if pieces else self.days[:0]
-            ends = np.minimum((labels + step).asi8, self.closes.asi8[np.searchsorted(self.opens.asi8, labels.asi8, "right") - 1])
+            session = np.searchsorted(self.opens.asi8, labels.asi8, "right") - 1
+            ends = np.minimum((labels + step).asi8, self.closes.asi8[session])
             labels = labels[(labels.asi8 <= now.value) if unfinished else (ends <= now.value)]
+        labels = labels[labels <= self.stopped.get(symbol, labels[-1])] if len(labels) else labels
         minute = (labels.asi8 // 60_000_000_000) % 1_000_003
         close = 100.0 + (minute * (sum(map(ord, symbol)) % 97 + 1) % 5_003) / 100.0
         fresh = self.days[max(self.final() - self.preliminary, 0)] if self.preliminary else at("2100-01-01")
@@ -106,7 +110,8 @@ class FakeSource:
         first = period_start(max(part.index[-1] for part in parts.values() if len(part)), period)
         return frames.stack({s: part[part.index >= first] for s, part in parts.items()})
 
-    def history(self, symbol: str, *, start=None, end=None, interval: str = "1d", auto_adjust: bool = True) -> pd.DataFrame:
+    def history(self, symbol: str, *, start=None, end=None, interval: str = "1d",
+                auto_adjust: bool = True) -> pd.DataFrame:
         assert not auto_adjust, "a cache must ask for bars as they are"
         self._request("history", symbol, start, end, interval)
         frame = self.truth(symbol, interval, unfinished=self.unfinished)

@@ -24,7 +24,7 @@ output_dir = ""  # set by the runner'''
 RESULT = '''\
 from botlib.result_file import save_result
 save_result(output_dir, metrics={"total_return_pct": 12.34, "sharpe": float("nan"), "trades": 3},
-            benchmark={"total_return_pct": 50.0}, halts=[], checks={"look_ahead": {"passed": True}},
+            benchmark={"total_return_pct": 50.0}, halts=[], checks={"look-ahead": {"passed": True}},
             data_hash="data-1", strategy_hash="strategy-1", warnings=[])'''
 
 STRATEGY = '''\

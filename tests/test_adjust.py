@@ -87,7 +87,8 @@ def test_an_ex_date_without_a_bar_acts_from_the_next_bar() -> None:
 
 
 def test_the_close_before_is_the_symbols_own_last_one() -> None:
-    gap = pd.concat([closes("X", {DAYS[0]: 49.0, DAYS[1]: 50.0, DAYS[3]: 48.0}), closes("Y", dict.fromkeys(DAYS, 10.0))])
+    gap = pd.concat([closes("X", {DAYS[0]: 49.0, DAYS[1]: 50.0, DAYS[3]: 48.0}),
+                     closes("Y", dict.fromkeys(DAYS, 10.0))])
     bars = Bars.from_frame(gap, calendar=None, actions=table(("X", DAYS[3], "cash_dividend", 2.0)))
     np.testing.assert_allclose(bars.adjusted(how="all").close[:, 0], [47.04, 48, np.nan, 48, np.nan], rtol=1e-15)
 
@@ -146,7 +147,8 @@ def test_actions_tables() -> None:
     with pytest.raises(DataError, match="only once"):
         adjust.check_actions(twice)
     zoned = table(("B", "2012-06-27", "split", 2.0), ("A", "2012-06-27", "cash_dividend", 1.0))
-    zoned["ex_date"] = (zoned["ex_date"] + pd.Timedelta(hours=4)).dt.tz_localize("UTC").dt.tz_convert("America/New_York")
+    midnights = (zoned["ex_date"] + pd.Timedelta(hours=4)).dt.tz_localize("UTC")
+    zoned["ex_date"] = midnights.dt.tz_convert("America/New_York")
     made = adjust.check_actions(zoned)
     assert list(made.columns) == list(adjust.ACTION_COLUMNS)
     assert made["symbol"].tolist() == ["A", "B"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,8 @@ def test_a_single_symbols_frame() -> None:
     assert "symbol = 'X'" in refused(rows("AAPL", WEEK), InputError, symbol="X")
 
 
-@pytest.mark.parametrize("names", [["Open", "High", "Low", "Close", "Volume"], ["OPEN", "HIGH", "LOW", "CLOSE", "VOLUME"],
+@pytest.mark.parametrize("names", [["Open", "High", "Low", "Close", "Volume"],
+                                   ["OPEN", "HIGH", "LOW", "CLOSE", "VOLUME"],
                                    ["volume", "Close", "low", "High", "OPEN"]])
 def test_columns_in_any_case_and_order(names: list[str]) -> None:
     frame = rows("AAPL", WEEK)
@@ -157,7 +159,8 @@ def test_naive_timestamps() -> None:
 
 def test_labels_that_are_no_timestamps() -> None:
     frame = rows("AAPL", WEEK).droplevel(0)
-    assert "should be" in refused(frame.set_index(pd.Index(["a", "b", "c", "d", "e"])), symbol="AAPL")
+    for labels in (["a", "b", "c", "d", "e"], range(5)):
+        assert "where timestamps should be" in refused(frame.set_index(pd.Index(labels)), symbol="AAPL")
 
 
 def test_symbols_that_are_not_text() -> None:
@@ -187,10 +190,10 @@ def test_future_bars_and_the_unfinished_bar() -> None:
     frame = rows("AAPL", WEEK)
     before = pd.Timestamp("2012-06-28 18:00", tz=NEW_YORK)
     assert "AAPL 2012-06-29: later than now (2012-06-28 18:00 EDT)" in refused(frame, now=before)
-    for now, left in (("2012-06-29 00:00", 4), ("2012-06-29 16:19", 4)):  # the close is final 20 minutes later
-        bars, (text,) = warned(lambda now=now: Bars.from_frame(frame, now=pd.Timestamp(now, tz=NEW_YORK)),  # type: ignore[misc]
-                               "unfinished-bars")
-        assert len(bars) == left
+    for time in ("2012-06-29 00:00", "2012-06-29 16:19"):  # the close is final 20 minutes later
+        now = pd.Timestamp(time, tz=NEW_YORK)
+        bars, (text,) = warned(partial(Bars.from_frame, frame, now=now), "unfinished-bars")
+        assert len(bars) == 4
         assert text.startswith("AAPL 2012-06-29: not final yet")
     assert len(Bars.from_frame(frame, now=pd.Timestamp("2012-06-29 16:20", tz=NEW_YORK))) == 5
 
@@ -257,6 +260,16 @@ def test_intervals_that_cannot_be() -> None:
     assert Bars.from_frame(minutes.iloc[:1], interval="1m").interval == "1m"
 
 
+def test_one_daily_bar_labelled_in_utc() -> None:
+    bars = Bars.from_frame(rows("AAPL", ["2012-06-25 04:00"], zone="UTC"))  # 00:00 in New York
+    assert bars.interval == "1d"
+    assert bars.index[0] == pd.Timestamp("2012-06-25", tz=NEW_YORK)
+
+
+def test_daily_bars_are_no_minutes() -> None:
+    assert "interval = '1m', but the bars are daily" in refused(rows("AAPL", WEEK), InputError, interval="1m")
+
+
 def test_overlapping_bars() -> None:
     frame = rows("AAPL", ["2012-07-02 09:30", "2012-07-02 10:30", "2012-07-02 11:00", "2012-07-02 12:00"])
     bars, (text,) = warned(lambda: Bars.from_frame(frame, calendar=None), "overlapping-bars")
@@ -287,8 +300,8 @@ def test_errors_say_how_many_where_else_and_what_else() -> None:
     bad = (10.0, 9.0, 11.0, 10.0, 100.0)
     frame = pd.concat([rows("A", WEEK, [GOOD, bad, bad, GOOD, GOOD]), rows("B", WEEK, [bad, *[GOOD] * 4]),
                        rows("C", WEEK, [(10.0, 11.0, 9.0, 10.0, -5.0), *[GOOD] * 4])])
-    assert refused(frame) == ("A 2012-06-26: high 9 is below low 11 (2 such bars). Correct the source, or drop these rows "
-                              "before Bars.from_frame. The same in 1 more symbol. Also found: negative-volume.")
+    assert refused(frame) == ("A 2012-06-26: high 9 is below low 11 (2 such bars). Correct the source, or drop these "
+                              "rows before Bars.from_frame. The same in 1 more symbol. Also found: negative-volume.")
 
 
 @pytest.mark.parametrize("values", [(11.5, 11, 9, 10, 100), (8.5, 11, 9, 10, 100), (10, 11, 9, 11.5, 100),
@@ -357,7 +370,8 @@ def test_a_daily_bar_on_a_closed_day() -> None:
 
 
 def test_a_symbol_that_ends_early() -> None:
-    bars, (text,) = warned(lambda: Bars.from_frame(pd.concat([rows("AAPL", WEEK), rows("LEH", WEEK[:3])])), "ends-early")
+    frame = pd.concat([rows("AAPL", WEEK), rows("LEH", WEEK[:3])])
+    bars, (text,) = warned(lambda: Bars.from_frame(frame), "ends-early")
     assert "LEH has its last bar on 2012-06-27, the data go on to 2012-06-29" in text
     assert bars.shape == (5, 2)
 

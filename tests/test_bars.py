@@ -127,6 +127,7 @@ def test_findings_go_with_their_symbols() -> None:
 def test_sessions_are_exchange_dates() -> None:
     bars = Bars.from_frame(rows("X", ["2012-07-02 19:30", "2012-07-02 23:30", "2012-07-03 00:30"]), calendar=None)
     assert bars.sessions.dtype == np.int32
+    assert not bars.sessions.flags.writeable
     assert bars.sessions.astype("datetime64[D]").astype(str).tolist() == ["2012-07-02", "2012-07-02", "2012-07-03"]
 
 
@@ -204,7 +205,8 @@ def test_the_hash_does_not_depend_on_how_values_are_stored() -> None:
 
 
 def test_the_hash_is_the_same_in_another_process() -> None:
-    program = ("import pandas as pd; from botlib.bars import Bars; i = pd.DatetimeIndex(['2012-06-25'], tz='UTC'); a = [[1.0]];"
+    program = ("import pandas as pd; from botlib.bars import Bars; a = [[1.0]];"
+               "i = pd.DatetimeIndex(['2012-06-25'], tz='UTC');"
                "print(Bars(i, ['A'], open=a, high=a, low=a, close=a, volume=a).data_hash())")
     runs = {subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True,
                            env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)}).stdout for seed in "12"}
@@ -223,7 +225,10 @@ def test_to_frame() -> None:
 def test_bars_can_be_pickled() -> None:
     bars = two()
     bars.signal_view()
-    assert pickle.loads(pickle.dumps(bars)).data_hash() == bars.data_hash()
+    copy = pickle.loads(pickle.dumps(bars))
+    assert copy.data_hash() == bars.data_hash()
+    assert not copy.close.flags.writeable
+    assert not copy.extra["VIX"].flags.writeable
 
 
 PRICES = st.floats(0.01, 1e6, allow_nan=False).map(lambda x: round(x, 4))

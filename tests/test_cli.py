@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -34,6 +35,7 @@ def files(project: Path) -> set[str]:
     return {str(p.relative_to(project)) for p in project.rglob("*")}
 
 
+KEY_ID = "PK" + "ABCDEFGH12345678"  # of the form of Alpaca's
 MINE = {"notebooks/mine.py": helpers.STRATEGY}
 
 # (what is wrong, the command line, files to write first, what the message must say)
@@ -64,6 +66,7 @@ BAD = [
     ("lower-case ticker", "--symbols ibm", {}, "did you mean 'IBM'?"),
     ("unknown period", "--period 5yr", {}, "period = '5yr'; did you mean '5y'? Valid: 1d, 5d"),
     ("unknown interval", "--interval 2h", {}, "Valid: 1m, 5m, 15m, 30m, 1h, 1d"),
+    ("unknown calendar", "--set calendar=XNYSE", {}, "calendar = 'XNYSE' is unknown; did you mean 'XNYS'?"),
     ("unknown strategy", "--strategy moving_avrage_cross", {}, "did you mean 'moving_average_cross'?"),
     ("missing strategy file", "--strategy notebooks/min.py:Mine", MINE, "did you mean 'mine.py'?"),
     ("missing class", "--strategy notebooks/mine.py:Min", MINE, "did you mean 'Mine'?"),
@@ -77,9 +80,9 @@ BAD = [
     ("unknown provider option", "--set provider=file --set provider_options.pth=x.csv", {}, "did you mean 'path'?"),
     ("missing data file", "--set provider=file --set provider_options.path=data/x.csv", {}, "data/x.csv"),
     ("value the notebook ignores", "--set truncations=30", {}, "truncations is not in the parameters cell"),
-    ("secret in a file", "--config a.yaml", {"a.yaml": "provider_options: {api_key: PKABCDEFGH12345678}\n"},
+    ("secret in a file", "--config a.yaml", {"a.yaml": f"provider_options: {{api_key: {KEY_ID}}}\n"},
      "a.yaml: provider_options.api_key looks like a secret"),
-    ("secret by --set", "--set name=PKABCDEFGH12345678", {}, "command line: name looks like a secret"),
+    ("secret by --set", f"--set name={KEY_ID}", {}, "command line: name looks like a secret"),
     ("not name=value", "--set cash", {}, "give NAME=VALUE"),
     ("mistyped flag", "--symbol IBM", {}, "--symbol is not understood; did you mean '--symbols'?"),
     ("flag without value", "--period", {}, "argument --period: expected one argument"),
@@ -105,7 +108,7 @@ def test_bad_input_is_one_message_and_leaves_nothing(project, capfd, line, made,
     assert said in err
     assert err.count("\n") == 1
     assert "Traceback" not in err
-    assert "PKABCDEFGH" not in err
+    assert KEY_ID not in err
     assert files(project) == before
 
 
@@ -117,6 +120,45 @@ def test_a_refusal_inside_the_notebook_is_the_same(project, capfd, said):
     before = files(project)
     assert cli.main(["backtest"]) == 2
     assert capfd.readouterr().err == f"error: {said}\n"
+    assert files(project) == before
+
+
+REAL = """\
+from botlib import BacktestParams, Bars, backtest, check_honesty
+params = BacktestParams.from_notebook(globals())
+frame = params.load_provider().download_bars(symbols=params.symbols, period=params.period, interval=params.interval)
+result = backtest(Bars.from_frame(frame, calendar=params.calendar), params.load_strategy(), risk=params.risk)
+check_honesty(result).require_no_look_ahead()"""
+NAN = "np.full(bars.shape, np.nan)"
+TOMORROW = "np.where(np.roll(bars.close, -1, 0) > bars.close, 0.1, 0)"
+RULE = "--strategy notebooks/mine.py:Mine"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("line", "made", "said"), [
+    ("--symbols AAPLE", {}, "AAPLE"),
+    ("--interval 1m", {}, "1m"),
+    ("--set provider=file --set provider_options.path=data --symbols ABC",
+     {"data/ABC.csv": "date,open,high,low,volume\n2010-01-04,1,1,1,1\n"}, "close"),
+    (RULE, {"notebooks/mine.py": helpers.STRATEGY.replace(NAN, "1 / 0")}, "ZeroDivisionError"),
+    (RULE, {"notebooks/mine.py": helpers.STRATEGY.replace(NAN, "np.zeros(3)")}, "shape (3,)"),
+    (RULE, {"notebooks/mine.py": helpers.STRATEGY.replace(NAN, TOMORROW)}, "look-ahead"),
+    ("--set risk.max_position_pct=20", {}, "exceeds safety.max_position_size_pct = 10"),
+], ids=["unknown symbol", "interval the source lacks", "missing column", "strategy raises", "wrong shape", "look-ahead",
+        "limits that contradict"])
+def test_bad_data_and_bad_strategies_are_the_same(project, capfd, line, made, said):
+    helpers.write_notebook(project / "notebooks" / "10_backtest.ipynb",
+                           REAL, helpers.RESULT)
+    for name, text in made.items():
+        write(project, name, text)
+    before = files(project)
+    code = cli.main(["backtest", *line.split()])
+    err = capfd.readouterr().err
+    assert code == 2
+    assert err.startswith("error: ")
+    assert said in err
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
     assert files(project) == before
 
 
@@ -254,7 +296,8 @@ def test_help_and_version_load_nothing_heavy():
 
 def test_the_module_is_the_command(project):
     done = subprocess.run([sys.executable, "-m", "botlib", "backtest", "--period", "5yr"], capture_output=True,
-                          text=True, cwd=project, env={"PATH": "", "PYTHONPATH": str(Path(cli.__file__).parents[1])})
+                          text=True, cwd=project,
+                          env={**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])})
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: --period: period = '5yr'")
 
@@ -265,7 +308,7 @@ def test_the_module_is_the_command(project):
 def _cell(notebook: Path) -> dict:
     from botlib import notebook_params
 
-    return notebook_params.defaults(notebook_params.load(notebook, str(notebook)), str(notebook))
+    return notebook_params.defaults(notebook_params.parse(notebook.read_text(encoding="utf-8"), "draft"), "draft")
 
 
 def test_open_puts_a_files_values_into_the_cell(project, capfd):

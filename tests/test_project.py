@@ -26,7 +26,8 @@ EXTRAS = {name: [Requirement(line) for line in lines] for name, lines in PROJECT
 
 # Where conda-forge's name differs from PyPI's.
 CONDA_NAMES = {
-    "exchange_calendars": "exchange-calendars", "jupyter-client": "jupyter_client", "jupyter-server": "jupyter_server",
+    "exchange_calendars": "exchange-calendars", "jupyter-client": "jupyter_client", "jupyter-core": "jupyter_core",
+    "jupyter-server": "jupyter_server",
     "matplotlib": "matplotlib-base",
 }
 

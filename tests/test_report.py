@@ -12,7 +12,7 @@ import pytest
 from matplotlib.collections import PathCollection, QuadMesh
 
 from botlib import report, style, wording
-from botlib.backtest import backtest
+from botlib.backtesting import backtest
 from botlib.bars import Bars
 from botlib.errors import InputError
 from botlib.metrics import METRICS

@@ -16,7 +16,7 @@ def minutes(day: str, first: str, last: str, step: str = "1min") -> list[str]:
 
 
 def session(day: str, close: str = "15:59", start: float = 1.0) -> pd.DataFrame:
-    """One minute bars 09:30 to ``close`` with close = start + k / 1000, open the same, high + 1, low - 0.5, volume k."""
+    """Minute bars 09:30 to ``close``: close = start + k / 1000, open the same, high + 1, low - 0.5, volume k."""
     times = minutes(day, "09:30", close)
     prices = [start + k / 1000 for k in range(len(times))]
     return rows("X", times, [(round(p, 3), round(p + 1, 3), round(p - 0.5, 3), round(p, 3), float(k))
@@ -49,7 +49,8 @@ def test_hours_start_at_the_open_and_half_days_end_early() -> None:
     frame = pd.concat([session("2012-07-02"), session("2012-07-03", "12:59"), session("2012-07-05")])
     made = Bars.from_frame(frame).resample("1h")
     full = ["09:30", "10:30", "11:30", "12:30", "13:30", "14:30", "15:30"]
-    assert labels(made) == [f"07-02 {t}" for t in full] + [f"07-03 {t}" for t in full[:4]] + [f"07-05 {t}" for t in full]
+    days = [("07-02", full), ("07-03", full[:4]), ("07-05", full)]
+    assert labels(made) == [f"{day} {time}" for day, times in days for time in times]
     # The last bin of July 2 holds 15:30 to 15:59 (minutes 360 to 389), that of July 3 holds 12:30 to 12:59.
     assert made.open[6, 0] == 1.360
     assert made.close[6, 0] == 1.389
@@ -101,7 +102,7 @@ def test_the_last_bin_is_left_out_when_it_is_not_complete(last: str, interval: s
 
 def test_gaps_and_symbols_without_a_bar() -> None:
     x = closes("X", {"2012-07-02 09:31": 10.0, "2012-07-02 09:33": 12.0, "2012-07-02 09:44": 9.0})
-    y = closes("Y", {"2012-07-02 09:30": 5.0, "2012-07-02 09:31": 5.0, "2012-07-02 09:32": 6.0, "2012-07-02 09:33": 4.0})
+    y = closes("Y", dict(zip(minutes("2012-07-02", "09:30", "09:33"), [5.0, 5.0, 6.0, 4.0], strict=True)))
     made = Bars.from_frame(pd.concat([x, y]), calendar=None).resample("5m")
     assert labels(made) == ["07-02 09:30", "07-02 09:40"]  # no bar at all from 09:35 to 09:39
     np.testing.assert_array_equal(made.open, [[10, 5], [9, np.nan]])
@@ -118,6 +119,12 @@ def test_without_a_calendar_bins_start_at_midnight() -> None:
     days = bars.resample("1d")
     assert labels(days) == ["07-07 00:00", "07-08 00:00"]
     assert days.volume[:, 0].tolist() == [4800.0, 4800.0]
+
+
+def test_days_before_1970() -> None:
+    times = [f"1969-12-31 {t}" for t in ("22:00", "23:00")] + ["1970-01-01 00:00", "1970-01-01 23:00"]
+    made = Bars.from_frame(rows("OLD", times), calendar=None).resample("1d")
+    assert made.volume[:, 0].tolist() == [200.0, 200.0]
 
 
 def test_actions_and_adjustment_are_kept() -> None:

@@ -67,7 +67,7 @@ def test_the_strategy_is_short_and_buys_a_new_high(project):
 
 def test_the_notebook_is_the_backtest_notebook_with_its_values(project):
     scaffold.new("my_idea")
-    notebook = notebook_params.load(project / "notebooks/my_idea.ipynb", "my_idea.ipynb")
+    notebook = notebook_params.parse((project / "notebooks/my_idea.ipynb").read_text(encoding="utf-8"), "my_idea.ipynb")
     cell = notebook_params.defaults(notebook, "my_idea.ipynb")
     assert cell["strategy"] == {"name": "notebooks/my_idea.py:MyIdea", "entry": 55, "exit": 20, "weight": 0.1}
     assert (cell["name"], cell["period"], cell["output_dir"]) == ("my_idea", "5y", "")

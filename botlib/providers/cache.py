@@ -175,7 +175,7 @@ class CachedProvider:
         bases = self._bases(names)
         series = {name: self._load(name, interval, bases[name]) for name in names}
         guess = BEGINNING if period == "max" else self._start(moment.latest, period)
-        if not all(self._end_known(one, interval, guess, moment) for one in series.values()):
+        if self._ends_unknown(series, interval, guess, moment):
             with self._store.lock():
                 series = {name: self._load(name, interval, bases[name]) for name in names}
                 series |= self._download_ends(series, period, interval, guess, moment)
@@ -186,18 +186,22 @@ class CachedProvider:
         return {name: self._online_range(name, interval, first, moment.limit, moment)
                 if self._gaps(one, interval, first, moment.limit, moment.asof) else one for name, one in series.items()}
 
-    def _end_known(self, series: Series, interval: str, guess: int, moment: Moment) -> bool:
-        """Whether the source's last bar is known: nothing unanswered behind the last one held."""
-        behind = guess if series.last is None else series.last
-        return not self._gaps(series, interval, behind, moment.limit, moment.asof)
+    def _ends_unknown(self, series: dict[str, Series], interval: str, guess: int, moment: Moment) -> list[str]:
+        """Which symbols may have a later bar than they hold, or than the latest of them all."""
+        current = any(one.last is not None and one.last >= guess for one in series.values())
+
+        def unanswered(one: Series) -> bool:
+            last = BEGINNING if one.last is None else one.last
+            return bool(self._gaps(one, interval, max(guess, last) if current else last, moment.limit, moment.asof))
+
+        return [name for name, one in series.items() if unanswered(one)]
 
     def _download_ends(self, series: dict[str, Series], period: str, interval: str, guess: int,
                        moment: Moment) -> dict[str, Series]:
         """Find the last bars: what is recent enough is extended, the rest comes in one request for the whole period."""
         done, rest = {}, []
-        for name, one in series.items():
-            if self._end_known(one, interval, guess, moment):
-                continue
+        for name in self._ends_unknown(series, interval, guess, moment):
+            one = series[name]
             gap = self._gaps(one, interval, guess, moment.limit, moment.asof)[-1:]
             if gap and gap[0][0] > guess and len(one.between(guess, gap[0][0])):
                 done[name] = self._download_gap(one, name, interval, gap[0][0], moment.limit, moment)

@@ -13,7 +13,7 @@ from botlib import adjust
 from botlib.errors import DataError, InputError, nearest, warn
 from botlib.providers import frames
 from botlib.providers.base import INTERVALS
-from botlib.providers.file_table import Table, is_table, spacing, stem
+from botlib.providers.file_table import Table, is_table, spacing, stem, unreadable
 from botlib.providers.frames import COLUMNS
 from botlib.providers.periods import period_start
 
@@ -168,7 +168,10 @@ class FileProvider:
 
     def _load(self, path: Path, symbol: str) -> tuple[dict[str, pd.DataFrame], str]:
         """A file's bars by symbol, and their interval; read once as long as the file stays the same."""
-        stat = path.stat()
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise unreadable(path, error) from None
         version = (stat.st_mtime_ns, stat.st_size)
         if path not in self._read or self._read[path][0] != version:
             self._read[path] = (version, *self._parse(path, symbol))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import warnings
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,6 +33,11 @@ def is_table(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
+def unreadable(path: Path, error: Exception) -> ProviderError:
+    """The error of a file that the system does not give."""
+    return ProviderError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.")
+
+
 class Table:
     """A file's columns as they stand there; CSV cells stay text until asked for as numbers or times.
 
@@ -44,8 +50,7 @@ class Table:
         try:
             frame = self._read_csv() if self.is_text else self._read_parquet()
         except (OSError, EOFError, zlib.error) as error:
-            reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
-            raise ProviderError(f"{path} cannot be read: {reason}.") from None
+            raise unreadable(path, error) from None
         if frame.empty:
             raise DataError(f"{path} has no rows: write at least a header and one bar.")
         self.frame = frame
@@ -53,11 +58,13 @@ class Table:
     def _read_csv(self) -> pd.DataFrame:
         try:
             # Lines stay countable for messages: blank ones are read as rows and dropped with their numbers.
-            frame = pd.read_csv(self.path, dtype="str", keep_default_na=False, skip_blank_lines=False,
-                                encoding="utf-8-sig", compression="infer", skipinitialspace=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
+                frame = pd.read_csv(self.path, dtype="str", keep_default_na=False, skip_blank_lines=False,
+                                    index_col=False, encoding="utf-8-sig", compression="infer", skipinitialspace=True)
         except pd.errors.EmptyDataError:
             raise DataError(f"{self.path} is empty: it needs a header (date,open,high,…) and bars.") from None
-        except (pd.errors.ParserError, UnicodeDecodeError, gzip.BadGzipFile) as error:
+        except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError, gzip.BadGzipFile) as error:
             reason = " ".join(str(error).split())
             raise DataError(f"{self.path} is not a CSV file that can be read ({reason}).") from None
         frame.index = pd.RangeIndex(2, len(frame) + 2)  # line numbers; the header is line 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -234,11 +235,17 @@ def _short(error: Exception) -> str:
 
 @contextmanager
 def _raising(yfinance: Any) -> Iterator[None]:
-    """yfinance logs its errors and returns nothing unless told otherwise, for the whole process."""
+    """yfinance logs its errors and returns nothing unless told otherwise, for the whole process.
+
+    What it uses of older pandas is not the caller's to repair, so its warnings of that kind stay inside.
+    """
     debug = yfinance.config.debug
     before, debug.hide_exceptions = debug.hide_exceptions, False
     try:
-        yield
+        with warnings.catch_warnings():
+            for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
+                warnings.simplefilter("ignore", category)
+            yield
     finally:
         debug.hide_exceptions = before
 

@@ -158,7 +158,8 @@ def allowed_kinds(field: dataclasses.Field[Any], cls: type) -> tuple[Any, ...]:
 
 def _checked_type(label: str, value: Any, kinds: tuple[Any, ...]) -> Any:
     """``value`` as a plain Python value of one of ``kinds``."""
-    if not kinds or type(value) in kinds or (value in kinds and type(value) in {type(k) for k in kinds}):
+    literals = [k for k in kinds if not isinstance(k, type)]
+    if not kinds or type(value) in kinds or any(type(value) is type(k) and value == k for k in literals):
         return value
     if isinstance(value, np.bool_) and bool in kinds:
         return bool(value)

@@ -22,9 +22,7 @@ def targets_from_signals(entries: ArrayLike, exits: ArrayLike, weight: float = 0
     An exit wins over an entry of the same side on the same bar: when in doubt, out.
 
     With short signals, -``weight`` on a short entry, and exits speak only for their own side: a long exit never closes
-    what a short entry opened. A long and a short entry on one bar contradict each other: 0. A reversal takes two bars
-    (the position closes at the next open, the opposite entry is decided at that bar's close), so an entry stands for
-    the next bar too, unless that bar has a signal of its own.
+    what a short entry opened. A long and a short entry on one bar contradict each other: 0.
 
     Parameters
     ----------
@@ -148,20 +146,18 @@ def _long_only(out: np.ndarray, entries: np.ndarray, exits: np.ndarray, weight: 
 def _long_and_short(out: np.ndarray, entries: np.ndarray, exits: np.ndarray, short_entries: np.ndarray,
                     short_exits: np.ndarray, weight: float) -> None:
     for j in range(out.shape[1]):
-        side, fresh = 0, False  # side that the signals hold; was it entered on the bar before
+        side = 0  # that the signals hold
         for t in range(out.shape[0]):
             buy = entries[t, j] and not exits[t, j]
             sell = short_entries[t, j] and not short_exits[t, j]
-            close = (exits[t, j] and side >= 0) or (short_exits[t, j] and side <= 0) or (buy and sell)
             if buy != sell:
-                side, fresh = (1 if buy else -1), True
+                side = 1 if buy else -1
                 out[t, j] = side * weight
-            elif close:
-                side, fresh = 0, False
+            elif (exits[t, j] and side >= 0) or (short_exits[t, j] and side <= 0) or (buy and sell):
+                side = 0
                 out[t, j] = 0.0
             else:
-                out[t, j] = side * weight if fresh else np.nan
-                fresh = False
+                out[t, j] = np.nan
 
 
 @compiled()

@@ -32,15 +32,17 @@ RISK = botlib.Risk(max_position_pct=100 * contest.POSITION, stop_loss_pct=100 * 
 COSTS = botlib.Costs(commission_bps=1e4 * contest.COMMISSION, slippage_bps=1e4 * contest.SLIPPAGE, regulatory_fees=False)
 
 
-def bars_of(workload: contest.Workload) -> botlib.Bars:
-    """The workload's panels as `Bars`, unchecked."""
-    fields = {name: getattr(workload, name).to_numpy() for name in ("open", "high", "low", "close", "volume")}
-    return botlib.Bars(workload.index.tz_localize("America/New_York"), workload.symbols, **fields,
-                       interval="1m" if workload.intraday else "1d")
+def bars_of(name: str) -> botlib.Bars:
+    """The workload's panels as `Bars`, unchecked and without a copy."""
+    arrays = contest.load_arrays(name)
+    index = pd.DatetimeIndex(arrays["ts"].astype("datetime64[ns]")).tz_localize("America/New_York")
+    fields = {field: arrays[field] for field in ("open", "high", "low", "close", "volume")}
+    return botlib.Bars(index, [str(s) for s in arrays["syms"]], **fields, interval="1m" if name.endswith("-m") else "1d")
 
 
-def long_frame(workload: contest.Workload) -> pd.DataFrame:
+def long_frame(name: str) -> pd.DataFrame:
     """The workload as ``download_bars`` returns it: MultiIndex (symbol, timestamp)."""
+    workload = contest.load(name)
     index = workload.index.tz_localize("America/New_York")
     return pd.concat({s: workload.stock(s).set_axis(index).rename(columns=str.lower) for s in workload.symbols},
                      names=["symbol", "timestamp"])
@@ -62,15 +64,15 @@ def main() -> None:
     parser.add_argument("--from-frame", action="store_true")
     options, rest = parser.parse_known_args()
 
-    def prepare(workload: contest.Workload) -> Callable[[], contest.Outcome]:
+    def prepare(name: str) -> Callable[[], contest.Outcome]:
         if options.from_frame:
-            frame = long_frame(workload)
+            frame = long_frame(name)
             return lambda: (0, float(botlib.Bars.from_frame(frame, calendar=None).close[-1].sum()))
-        bars = bars_of(workload)
+        bars = bars_of(name)
         return lambda: run(bars, options.convention, options.tables)
 
     label = "from_frame" if options.from_frame else options.convention + (" tables" if options.tables else "")
-    contest.compete(f"botlib {label}", prepare, tuple(contest.DATA_SETS), rest)
+    contest.compete(f"botlib {label}", prepare, tuple(contest.DATA_SETS), rest, load=str)
 
 
 if __name__ == "__main__":

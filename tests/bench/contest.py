@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -68,14 +69,20 @@ class Workload:
         return pd.DataFrame(columns, index=self.index)
 
 
-def load(name: str) -> Workload:
-    """A workload's data from the folder that the variable BENCH_DATA names (``python data.py FOLDER`` makes it)."""
+def load_arrays(name: str) -> dict[str, np.ndarray]:
+    """A workload's arrays from the folder that the variable BENCH_DATA names (``python data.py FOLDER`` makes it)."""
     path = Path(os.environ.get("BENCH_DATA", ".bench/data")) / f"{DATA_SETS[name]}.npz"
     with np.load(path) as file:
-        index = pd.DatetimeIndex(file["ts"].astype("datetime64[ns]"))
-        symbols = tuple(str(symbol) for symbol in file["syms"])
-        panels = {field: pd.DataFrame(file[field], index=index, columns=list(symbols))
-                  for field in ("open", "high", "low", "close", "volume")}
+        return {key: file[key] for key in file.files}
+
+
+def load(name: str) -> Workload:
+    """A workload's data as wide frames."""
+    arrays = load_arrays(name)
+    index = pd.DatetimeIndex(arrays["ts"].astype("datetime64[ns]"))
+    symbols = tuple(str(symbol) for symbol in arrays["syms"])
+    panels = {field: pd.DataFrame(arrays[field], index=index, columns=list(symbols))
+              for field in ("open", "high", "low", "close", "volume")}
     return Workload(name, index, symbols, **panels)
 
 
@@ -106,11 +113,11 @@ def peak_memory_mb() -> float:
     return sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / unit
 
 
-def compete(peer: str, prepare: Callable[[Workload], Callable[[], Outcome]], workloads: tuple[str, ...],
-            arguments: list[str] | None = None) -> None:
+def compete(peer: str, prepare: Callable[[Any], Callable[[], Outcome]], workloads: tuple[str, ...],
+            arguments: list[str] | None = None, load: Callable[[str], Any] = load) -> None:
     """Time one contender and print its line.
 
-    ``prepare(workload)`` is not timed and gives the function that is: once to warm up, then REPS times. REPS 0
+    ``prepare(load(WORKLOAD))`` is not timed and gives the function that is: once to warm up, then REPS times. REPS 0
     reports the first, cold call alone.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
