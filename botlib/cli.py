@@ -167,7 +167,7 @@ def _new(options: argparse.Namespace) -> int:
 
     root = project_root(options.root)
     files = [shown(f, root) for f in scaffold.new(options.name, root=root)]
-    print(f"project   {root}\nstrategy    {files[0]}\nnotebook    {files[1]}\nparameters  {files[2]}\n\n"
+    print(f"project     {root}\nstrategy    {files[0]}\nnotebook    {files[1]}\nparameters  {files[2]}\n\n"
           f"run it:     python -m botlib backtest --config {files[2]}")
     return DONE
 

@@ -163,10 +163,10 @@ class _MaskedStream:
 
 def _kernel_manager(environ: dict[str, str], folder: Path, output: IO[str], started: list[Any]) -> type:
     """A kernel manager class that starts this Python, whatever "python3" is registered as."""
+    import zmq
     from ipykernel.kernelspec import get_kernel_dict
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
-    from traitlets import TraitError
 
     class ThisPython(AsyncKernelManager):  # type: ignore[misc]
         @property
@@ -175,9 +175,8 @@ def _kernel_manager(environ: dict[str, str], folder: Path, output: IO[str], star
 
         async def start_kernel(self, **options: Any) -> None:
             started.append(self)
-            if hasattr(self, "transport_encryption"):  # a kernel that could encrypt warns when it does not
-                with contextlib.suppress(ValueError, TraitError):  # a ZeroMQ without encryption
-                    self.transport_encryption = "auto"
+            if hasattr(self, "transport_encryption") and zmq.has("curve"):  # else a kernel that could do it warns
+                self.transport_encryption = "auto"
             await super().start_kernel(**{**options, "env": environ, "cwd": str(folder), "stdout": output,
                                           "stderr": output})
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -101,21 +102,29 @@ def _assignments(source: str, where: str) -> list[tuple[str, Any, ast.expr]]:
 
 
 def rewritten(source: str, values: Mapping[str, Any], where: str) -> str:
-    """The cell's text with these values in place of its own; comments and layout stay, other names too.
-
-    Values are put in as ``repr`` of maps, lists, text, numbers, booleans and None.
-    """
+    """The cell's text with these values in place of its own; comments, layout and what does not change stay."""
     lines = source.encode().splitlines(keepends=True)  # ast counts columns in bytes
     starts = [0]
     for line in lines:
         starts.append(starts[-1] + len(line))
     text = source.encode()
-    for name, _, node in reversed(_assignments(source, where)):
-        if name in values:
+    for name, old, node in reversed(_assignments(source, where)):
+        if name in values and repr(values[name]) != repr(old):
             assert node.end_lineno is not None and node.end_col_offset is not None
             begin, end = starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
-            text = text[:begin] + repr(values[name]).encode() + text[end:]
+            text = text[:begin] + _literal(values[name]).encode() + text[end:]
     return text.decode()
+
+
+def _literal(value: Any) -> str:
+    """Maps, lists, text, numbers, booleans and None as Python, in double quotes."""
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_literal(k)}: {_literal(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_literal, value)) + "]"
+    return repr(value)
 
 
 def draft(notebook: Any, values: Mapping[str, Any], where: str) -> Any:

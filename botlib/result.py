@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -89,14 +89,14 @@ class BacktestResult:
     @cached_property
     def trades(self) -> pd.DataFrame:
         rows = self.book.rows("trades")
-        entry, exit_ = rows["entry_bar"], rows["exit_bar"]
+        times, entry, exit_ = self.bars.index.array, rows["entry_bar"], rows["exit_bar"]
         paid = rows["entry_price"] * rows["quantity"]
-        return pd.DataFrame({
+        return _frame({
             "symbol": _labels(rows["symbol"], self.bars.symbols),
             "side": _labels((rows["side"] < 0).astype(np.int8), ("long", "short")),
             "quantity": rows["quantity"],
-            "entry_time": self.bars.index.take(entry),
-            "exit_time": self.bars.index.take(exit_),
+            "entry_time": times[entry],
+            "exit_time": times[exit_],
             "entry_bar": entry,
             "exit_bar": exit_,
             "entry_price": rows["entry_price"],
@@ -106,12 +106,12 @@ class BacktestResult:
             "return_pct": np.divide(rows["pnl"] * 100.0, paid, out=np.zeros(len(rows)), where=paid != 0.0),
             "bars_held": exit_ - entry,
             "exit_reason": _labels(rows["purpose"], EXIT_REASONS),
-        }, copy=False)
+        })
 
     @cached_property
     def orders(self) -> pd.DataFrame:
         rows = self.book.rows("orders")
-        return pd.DataFrame({
+        return _frame({
             "symbol": _labels(rows["symbol"], self.bars.symbols),
             "side": _labels((rows["side"] < 0).astype(np.int8), ("buy", "sell")),
             "type": _labels(rows["kind"], KINDS),
@@ -119,38 +119,38 @@ class BacktestResult:
             "quantity": rows["quantity"],
             "limit_price": np.where(rows["limit"] > 0.0, rows["limit"], np.nan),
             "stop_price": np.where(rows["stop"] > 0.0, rows["stop"], np.nan),
-            "decided_time": self.bars.index.take(rows["decided"]),
+            "decided_time": self.bars.index.array[rows["decided"]],
             "status": _labels(rows["status"], STATUSES),
             "filled": rows["filled"],
             "reason": _labels(rows["reason"], REASONS),
-        }, copy=False)
+        })
 
     @cached_property
     def fills(self) -> pd.DataFrame:
         rows = self.book.rows("fills")
-        return pd.DataFrame({
+        return _frame({
             "order": rows["order"],
             "symbol": _labels(rows["symbol"], self.bars.symbols),
             "side": _labels((rows["side"] < 0).astype(np.int8), ("buy", "sell")),
-            "time": self.bars.index.take(rows["bar"]),
+            "time": self.bars.index.array[rows["bar"]],
             "quantity": rows["quantity"],
             "price": rows["price"],
             "commission": rows["commission"],
             "fees": rows["fees"],
             "slippage": rows["slippage"],
             "at_open": rows["at_open"],
-        }, copy=False)
+        })
 
     @cached_property
     def halts(self) -> pd.DataFrame:
         rows = self.book.rows("halts")
-        return pd.DataFrame({
-            "time": self.bars.index.take(rows["bar"]),
+        return _frame({
+            "time": self.bars.index.array[rows["bar"]],
             "limit": _labels(rows["limit"], HALT_LIMITS),
             "value_pct": rows["value_pct"],
             "limit_pct": rows["limit_pct"],
             "state": _labels(rows["state"], STATES),
-        }, copy=False)
+        })
 
     @cached_property
     def positions(self) -> pd.Series:
@@ -171,4 +171,21 @@ class BacktestResult:
 
 
 def _labels(codes: np.ndarray, names: tuple[str, ...]) -> pd.Categorical:
-    return pd.Categorical.from_codes(codes, categories=list(names), validate=False)
+    return pd.Categorical.from_codes(codes, dtype=_label_type(names), validate=False)
+
+
+@lru_cache(maxsize=64)
+def _label_type(names: tuple[str, ...]) -> pd.CategoricalDtype:
+    return pd.CategoricalDtype(list(names))
+
+
+def _frame(columns: Mapping[str, Any]) -> pd.DataFrame:
+    """A frame of these columns. Naming them afterwards, from a cached index, halves the time pandas takes."""
+    frame = pd.DataFrame(dict(enumerate(columns.values())), copy=False)
+    frame.columns = _column_names(tuple(columns))
+    return frame
+
+
+@lru_cache(maxsize=16)
+def _column_names(names: tuple[str, ...]) -> pd.Index:
+    return pd.Index(names)

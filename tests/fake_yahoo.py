@@ -101,7 +101,11 @@ class FakeYahoo:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Server(ThreadingHTTPServer):
+            def handle_error(self, *_: object) -> None:
+                pass  # a client that hung up on purpose
+
+        self.server = Server(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
         self.thread.start()
@@ -118,8 +122,8 @@ class FakeYahoo:
             start, end = int(query["period1"]), int(query["period2"])
             self.asked.append((symbol, query["interval"], start, end))
             if query["interval"] == "1m" and end - start > 8 * 86_400:
-                return send(handler, 422, error("Unprocessable Entity", "1m data not available. Only 8 days worth of 1m "
-                                                "granularity data are allowed to be fetched per request."))
+                return send(handler, 422, error("Unprocessable Entity", "1m data not available. Only 8 days worth of "
+                                                "1m granularity data are allowed to be fetched per request."))
             found = self.charts[symbol].answer(start, end, query["interval"])
         else:  # yfinance asks for the time zone
             found = self.charts[symbol].answer(0, 2**40, "1d")

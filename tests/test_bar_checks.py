@@ -186,6 +186,13 @@ def test_unsorted_rows_are_sorted_with_a_warning() -> None:
     assert bars.to_frame().equals(frame)
 
 
+def test_rows_of_two_symbols_in_disorder() -> None:
+    frame = pd.concat([rows("A", WEEK[:2]), rows("B", WEEK[:2])]).assign(close=[9.1, 9.2, 9.3, 9.4])
+    bars, (text,) = warned(lambda: Bars.from_frame(frame.iloc[[0, 3, 2, 1]]), "unsorted-bars")
+    np.testing.assert_array_equal(bars.close, [[9.1, 9.3], [9.2, 9.4]])
+    assert text.startswith("B 2012-06-25: ")
+
+
 def test_future_bars_and_the_unfinished_bar() -> None:
     frame = rows("AAPL", WEEK)
     before = pd.Timestamp("2012-06-28 18:00", tz=NEW_YORK)
@@ -242,6 +249,7 @@ def test_one_stray_label_does_not_make_days_intraday() -> None:
     (["2012-07-02 09:30", "2012-07-02 09:31", "2012-07-02 09:32"], "1m"),
     (["2012-07-02 09:30", "2012-07-02 09:35", "2012-07-02 09:45", "2012-07-02 09:50"], "5m"),  # one is missing
     (["2012-07-02 14:30", "2012-07-02 15:30", "2012-07-03 09:30", "2012-07-03 10:30"], "1h"),
+    (["2012-07-02 09:30", "2012-07-03 09:30", "2012-07-05 09:30", "2012-07-05 10:30"], "1h"),
     (["2012-07-02", "2012-07-03", "2012-07-05"], "1d"),
     (["2012-07-02"], "1d"),
 ])

@@ -11,7 +11,7 @@ import run_helpers as helpers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botlib import config, hygiene, notebook_params, project, yamlfile
+from botlib import config, hygiene, job, notebook_params, project, yamlfile
 from botlib.config import BacktestParams, from_values
 from botlib.errors import InputError
 from botlib.layers import Layer, merge, parse_set
@@ -277,9 +277,10 @@ def test_a_file_that_is_no_notebook_is_refused(tmp_path):
 
 
 def test_rewriting_keeps_comments_layout_and_other_names():
-    source = "# naïve é\na = 1  # one\nb = {'x': 1,\n     'y': 2}  # two\nc = 'é'; d = 4\n"
-    assert notebook_params.rewritten(source, {"a": 2.5, "b": {"z": None}, "c": "it's"}, "n") == (
-        "# naïve é\na = 2.5  # one\nb = {'z': None}  # two\nc = \"it's\"; d = 4\n")
+    source = "# naïve é\na = 1  # one\nb = {'x': 1,\n     'y': 2}  # two\nc = 'é'; d = 4\ne = 1_000.0\nf = True\n"
+    values = {"a": 2.5, "b": {"z": None}, "c": "it's", "e": 1000.0, "f": 1}
+    assert notebook_params.rewritten(source, values, "n") == (
+        "# naïve é\na = 2.5  # one\nb = {\"z\": None}  # two\nc = \"it's\"; d = 4\ne = 1_000.0\nf = 1\n")
 
 
 @given(st.dictionaries(st.sampled_from("abc"), trees))
@@ -367,11 +368,11 @@ def test_the_shipped_file_is_complete_with_the_schemas_defaults_in_every_section
 
 
 def test_the_shipped_file_and_the_notebook_say_the_same(root):
-    notebook = root / "notebooks" / "10_backtest.ipynb"
-    cell = notebook_params.defaults(notebook_params.parse(notebook.read_text(encoding="utf-8"), "notebook"), "notebook")
-    assert cell.pop(notebook_params.OUTPUT_DIR) == ""
+    """Name by name, and value by value once what either leaves out has its default."""
+    alone, by_file = job.prepare(root=root), job.prepare(root=root, configs=["parameters/backtest.yaml"])
+    assert alone.values == by_file.values
     shipped = yamlfile.read(root / "parameters" / "backtest.yaml", "parameters/backtest.yaml")
-    assert list(cell.items()) == list(shipped.items())
+    assert [*shipped, notebook_params.OUTPUT_DIR] == list(alone.takes)
 
 
 def test_the_shipped_file_gives_every_parameter_of_its_strategy(root):

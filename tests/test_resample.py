@@ -74,9 +74,10 @@ def test_days() -> None:
 
 def test_bars_outside_regular_hours_are_left_out_with_a_warning() -> None:
     early = rows("X", minutes("2012-07-02", "09:00", "09:29"), [(99.0, 99.0, 99.0, 99.0, 1e6)] * 30)
-    bars, _ = warned(lambda: Bars.from_frame(pd.concat([early, session("2012-07-02")])), "outside-session")
+    late = rows("X", ["2012-07-02 16:00"], [(99.0, 99.0, 99.0, 99.0, 1e6)])
+    bars, _ = warned(lambda: Bars.from_frame(pd.concat([early, session("2012-07-02"), late])), "outside-session")
     made, (text,) = warned(lambda: bars.resample("1d"), "outside-session")
-    assert text == "30 of 420 bars are outside regular hours and left out."
+    assert text == "31 of 421 bars are outside regular hours and left out."
     assert made.high[0, 0] == 2.389
 
 

@@ -123,6 +123,8 @@ def test_actions(provider: SampleProvider) -> None:
     assert not {"GOOG", "FB"} & set(actions["symbol"])
     assert actions["pay_date"].isna().all()
     assert provider.actions(["FB"]).empty
+    actions.loc[:, "value"] = 0.0  # a caller's change must not reach the next answer
+    assert (provider.actions(SYMBOLS)["value"] > 0).all()
 
 
 def test_adjusted_closes_agree_with_the_publishers(bars: Bars) -> None:

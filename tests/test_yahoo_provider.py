@@ -101,7 +101,7 @@ def test_bars_and_actions_pass_the_checks_of_bars(yahoo, clock):
     source = provider(yahoo, clock)
     frame = source.history("AAPL", start="2020-08-27", auto_adjust=False)
     bars = Bars.from_frame(frame, symbol="AAPL", actions=source.actions(["AAPL"]), now=clock())
-    close = bars.adjusted("split").close[:, 0]
+    close = bars.adjusted(how="split").close[:, 0]
     assert close.tolist() == pytest.approx([125.01, 124.8075, 129.04, 134.18, 131.40], rel=2e-7)
 
 
@@ -225,6 +225,19 @@ def test_it_works_again_after_a_failure(yahoo, clock):
         source.history("AAPL", start="2020-08-06", auto_adjust=False)
     yahoo.reply = lambda handler: False
     assert len(source.history("AAPL", start="2020-08-06", auto_adjust=False)) == 7
+
+
+def test_a_past_range_is_asked_for_each_time(yahoo, clock):
+    source = provider(yahoo, clock)
+    yahoo.reply = says(500, error("Internal Server Error", "Backend is busy"))
+    with pytest.raises(ProviderError, match="is busy"):
+        source.history("AAPL", start="2020-08-06", end="2020-08-28", auto_adjust=False)
+    yahoo.reply = lambda handler: False
+    before = source.history("AAPL", start="2020-08-06", end="2020-08-28", auto_adjust=False)
+    clock.now += pd.Timedelta(days=1)
+    later = pd.DataFrame([("AAPL", "2020-09-03", "split", 7.0)], columns=["symbol", "ex_date", "type", "value"])
+    yahoo.charts["AAPL"] = Chart(AS_TRADED, adjust.check_actions(pd.concat([ACTIONS, later])))
+    close_to(source.history("AAPL", start="2020-08-06", end="2020-08-28", auto_adjust=False), before)
 
 
 def test_a_missing_cookie_does_not_stop_it(yahoo, clock):

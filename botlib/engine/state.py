@@ -292,6 +292,14 @@ def payable(w):
     return carray(_pointer(w.payable_at), (w.room,), PAYABLE)
 
 
+def _address(array: np.ndarray) -> int:
+    """Where an array's data starts; records are looked at as bytes, for which numpy answers at once."""
+    if array.dtype.names is not None:
+        array = array.view(np.uint8)
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
 class Book:
     """Owner of the arrays behind one run; each array of `PER_SYMBOL` and `GROWING` is an attribute.
 
@@ -312,12 +320,12 @@ class Book:
         n_bars, n_symbols = panels[0].shape
         room = 1024 + 16 * n_symbols
         self._kept = (*panels, sessions, actions, fee_rows)  # alive as long as their addresses are in use
-        given = [a.ctypes.data for a in self._kept]
+        given = [_address(a) for a in self._kept]
         # The run's own arrays lie one after the other in two blocks: those of fixed size, and those that grow.
         self._fixed = np.empty(2 * n_bars + len(PER_SYMBOL) * n_symbols)
         self._growing = np.empty(room * _ROW_BYTES, np.uint8)
         self._views: dict[str, np.ndarray] = {}
-        start = self._fixed.ctypes.data
+        start = _address(self._fixed)
         per_symbol = range(start + 16 * n_bars, start + 8 * self._fixed.size, 8 * n_symbols)
         account = _NO_ACCOUNT | {"cash": cash, "equity": cash, "peak": cash, "day_start": cash, "free_lot": -1,
                                  "session": -(2**31)}
@@ -337,7 +345,7 @@ class Book:
 
     def _growing_addresses(self, room: int) -> list[int]:
         """Where each array of `GROWING` starts."""
-        at = self._growing.ctypes.data
+        at = _address(self._growing)
         return [at + room * first for first in _ROW_STARTS]
 
     def __getattr__(self, name: str) -> np.ndarray:
@@ -353,7 +361,7 @@ class Book:
                 first = 2 * n_bars + n_symbols * list(PER_SYMBOL).index(name)
                 self._views[name] = self._fixed[first : first + n_symbols].view(PER_SYMBOL[name])
             elif name in GROWING:
-                first = self[name + "_at"] - self._growing.ctypes.data
+                first = self[name + "_at"] - _address(self._growing)
                 size = self["room"] * GROWING[name].itemsize
                 self._views[name] = self._growing[first : first + size].view(GROWING[name])
             else:

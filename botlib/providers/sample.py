@@ -89,7 +89,7 @@ class SampleProvider:
             have = f"there are {len(bars)} bars from {bars.index[0]:%Y-%m-%d} to {bars.index[-1]:%Y-%m-%d}"
             raise frames.no_data(self.name, [symbol], interval, frames.describe_range(first, last), have)
         chosen = bars.iloc[since:until]
-        return frames.adjusted(chosen, symbol, _actions(), have="raw") if auto_adjust else chosen.copy()
+        return frames.adjusted(chosen, symbol, _actions(), have="raw") if auto_adjust else chosen
 
     def actions(self, symbols: Sequence[str]) -> pd.DataFrame:
         """Splits and cash dividends of these symbols: symbol, ex_date, type, value, pay_date (NaT: not known)."""

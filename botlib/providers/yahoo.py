@@ -6,7 +6,7 @@ import logging
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from botlib.providers.sessions import Sessions
 # count from the moment of the request.
 _REACH = {"1m": 29, "5m": 59, "15m": 59, "30m": 59, "1h": 729}
 _A_REQUEST = {"1m": pd.Timedelta(days=7)}
+_TOMORROW = pd.Timedelta(days=1)  # a split of today is stated at today's open, its prices may be there before
 _FIRST = pd.Timestamp("1928-01-01", tz=EXCHANGE_TZ)
 _NOTHING = re.compile(r"no data found|data doesn't exist|no price data|delisted|not found|no timezone", re.IGNORECASE)
 _CHECK = "check the symbol as Yahoo writes it, the dates (a holiday, before the listing) and the interval"
@@ -116,7 +117,8 @@ class YahooProvider:
         start = self._within_reach(symbol, start, end, interval, now)
         if start is None:
             return _empty()
-        parts = [self._request(symbol, *piece, interval) for piece in _pieces(start, end, interval, now)]
+        until = end if end is not None else now + _TOMORROW if interval == "1d" else now
+        parts = [self._request(symbol, *piece, interval) for piece in _pieces(start, until, interval)]
         got = pd.concat([part for part in parts if len(part)]) if any(map(len, parts)) else _empty()
         bars = got[list(COLUMNS)].astype("float64")
         bars = bars[bars[list(COLUMNS[:4])].notna().any(axis=1) & ~got.index.duplicated()]
@@ -153,10 +155,11 @@ class YahooProvider:
         """All splits and dividends in Yahoo's (split-adjusted) units; asked for once a day."""
         today = self._now().tz_convert(EXCHANGE_TZ).normalize()
         if symbol not in self._events or self._events[symbol][0] != today:
-            self._events[symbol] = (today, _events(self._request(symbol, _FIRST, None, "1d"), symbol))
+            whole = self._request(symbol, _FIRST, self._now() + _TOMORROW, "1d")
+            self._events[symbol] = (today, _events(whole, symbol))
         return self._events[symbol][1]
 
-    def _request(self, symbol: str, start: pd.Timestamp, end: pd.Timestamp | None, interval: str) -> pd.DataFrame:
+    def _request(self, symbol: str, start: pd.Timestamp, end: pd.Timestamp, interval: str) -> pd.DataFrame:
         """One answer of yfinance: our column names, exchange time, dividends and splits beside; empty when nothing."""
         with _told(symbol), _raising(self._yfinance):
             ticker = self._yfinance.Ticker(_yahoo_name(symbol), session=self._session)
@@ -173,11 +176,10 @@ def _empty() -> pd.DataFrame:
     return pd.DataFrame(columns=[*COLUMNS, "dividends", "stock_splits"], index=index, dtype="float64")
 
 
-def _pieces(start: pd.Timestamp, end: pd.Timestamp | None, interval: str,
-            now: pd.Timestamp) -> Iterator[tuple[pd.Timestamp, pd.Timestamp | None]]:
+def _pieces(start: pd.Timestamp, end: pd.Timestamp, interval: str) -> Iterator[tuple[pd.Timestamp, pd.Timestamp]]:
     """The ranges to ask for, none longer than Yahoo allows."""
     step = _A_REQUEST.get(interval)
-    while step is not None and start + step < (now if end is None else end):
+    while step is not None and start + step < end:
         yield start, start + step
         start += step
     yield start, end
@@ -218,14 +220,14 @@ def _told(symbol: str) -> Iterator[None]:
     except exceptions.YFException as error:
         if not _NOTHING.search(str(error)):
             raise ProviderError(f"Yahoo did not answer for {symbol} ({_short(error)}): try again later.") from None
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:  # bad JSON is a ValueError too
+        raise ProviderError(f"Yahoo's answer for {symbol} is not what yfinance expects ({_short(error)}): try again "
+                            "later, then a newer yfinance.") from None
     except OSError as error:
         status = getattr(getattr(error, "response", None), "status_code", None)
         if status != 404:
             raise ProviderError(f"Yahoo cannot be reached ({_short(error)}): check the connection, or try again later."
                                 ) from None
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise ProviderError(f"Yahoo's answer for {symbol} is not what yfinance expects ({_short(error)}): try again "
-                            "later, then a newer yfinance.") from None
 
 
 def _short(error: Exception) -> str:
@@ -237,8 +239,11 @@ def _short(error: Exception) -> str:
 def _raising(yfinance: Any) -> Iterator[None]:
     """yfinance logs its errors and returns nothing unless told otherwise, for the whole process.
 
-    What it uses of older pandas is not the caller's to repair, so its warnings of that kind stay inside.
+    What it uses of older pandas is not the caller's to repair, so its warnings of that kind stay inside. It remembers
+    answers about the past for as long as the process lives, errors and prices before a new split included: forget them.
     """
+    with suppress(AttributeError):
+        yfinance.data.YfData.cache_get.cache_clear()
     debug = yfinance.config.debug
     before, debug.hide_exceptions = debug.hide_exceptions, False
     try:

@@ -48,8 +48,11 @@ def long_frame(name: str) -> pd.DataFrame:
                      names=["symbol", "timestamp"])
 
 
+STRATEGY = Contestant()
+
+
 def run(bars: botlib.Bars, convention: str, tables: bool) -> contest.Outcome:
-    result = botlib.backtest(bars, Contestant(), cash=contest.CASH, risk=RISK, costs=COSTS, safety=None,
+    result = botlib.backtest(bars, STRATEGY, cash=contest.CASH, risk=RISK, costs=COSTS, safety=None,
                              convention=convention, quiet=True)
     metrics = result.metrics
     if tables:
