@@ -14,7 +14,7 @@ from botlib.engine.state import ACTION, DIVIDEND, FEES, SPLIT, Book
 from botlib.errors import BotlibError, InputError, StrategyError, nearest, warn
 from botlib.params import Costs, Risk
 from botlib.result import BacktestResult
-from botlib.safety import SafetyControls
+from botlib.safety import SafetyControls, check_position_limits
 from botlib.strategies.targets import check_targets
 from botlib.view import View, run_on_bar
 
@@ -105,10 +105,7 @@ def _check_inputs(bars: Bars, strategy: Any, cash: float, risk: Risk, costs: Cos
     if getattr(strategy, "unit", None) not in ("weight", "shares"):
         raise StrategyError(f"{type(strategy).__name__}.unit = {getattr(strategy, 'unit', None)!r}; "
                             'it must say what targets are: "weight" or "shares".')
-    if safety is not None and risk.max_position_pct > safety.max_position_size_pct:
-        raise InputError(f"risk.max_position_pct = {risk.max_position_pct:g} exceeds safety.max_position_size_pct = "
-                         f"{safety.max_position_size_pct:g}: every full position would be refused. Lower the first or "
-                         "raise the second.")
+    check_position_limits(risk, safety)
 
 
 def strategy_targets(strategy: Any, bars: Bars, signal_adjustment: str) -> np.ndarray:

@@ -18,7 +18,7 @@ from botlib.errors import InputError, nearest
 from botlib.params import Costs, Model, Risk
 from botlib.project import project_root, resolve
 from botlib.providers.base import INTERVALS, PERIODS
-from botlib.safety import SafetyControls
+from botlib.safety import SafetyControls, check_position_limits
 
 MAPS = ("provider_options", "strategy", "risk", "costs", "safety")
 """Parameters that are maps; they merge name by name."""
@@ -123,7 +123,8 @@ class BacktestParams(Model):
         return _finite("provider_options", value) if isinstance(value, Mapping) else value
 
     def model_post_init(self, _context: Any) -> None:
-        """Refuse dates in the wrong order."""
+        """Refuse dates in the wrong order, and positions larger than the safety controls allow."""
+        check_position_limits(self.risk, self.safety)
         if self.start is not None and self.end is not None and self.end < self.start:
             raise InputError(f"end = {self.end!r} lies before start = {self.start!r}; swap them.")
 

@@ -10,7 +10,8 @@ from typing import Literal
 from pydantic import Field
 
 from botlib._jit import compiled
-from botlib.params import Model, percent
+from botlib.errors import InputError
+from botlib.params import Model, Risk, percent
 
 ACTIVE, REDUCE_ONLY, HALTED = 0, 1, 2
 """Trading states; the strictest (highest) wins. HALTED is latched: only a person lifts it."""
@@ -32,6 +33,20 @@ class SafetyControls(Model):
     max_orders_per_day: int = Field(100, ge=1, le=10_000, description="risk-increasing orders a session; exits are free")
     require_explicit_enable: bool = Field(True, description="live trading needs its own flag and a typed line")
     on_kill: Literal["keep", "flatten"] = Field("keep", description="what the kill does with open positions")
+
+
+def check_position_limits(risk: Risk, safety: SafetyControls | None) -> None:
+    """Refuse a position size that the safety controls would refuse at every entry.
+
+    Raises
+    ------
+    InputError
+        ``risk.max_position_pct`` above ``safety.max_position_size_pct``.
+    """
+    if safety is not None and risk.max_position_pct > safety.max_position_size_pct:
+        raise InputError(f"risk.max_position_pct = {risk.max_position_pct:g} exceeds safety.max_position_size_pct = "
+                         f"{safety.max_position_size_pct:g}: every full position would be refused. Lower the first or "
+                         "raise the second.")
 
 
 @compiled()

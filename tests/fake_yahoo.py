@@ -30,23 +30,29 @@ class Chart:
         self.splits = actions[actions["type"] == "split"]
         self.dividends = actions[actions["type"] == "cash_dividend"]
         self.opens = pd.Timedelta(hours=9, minutes=30)
+        self.days = bars.index.tz_localize(None).normalize()
+        of_day = {day: self.later(day) for day in self.days.unique()}
+        self.ratio = np.array([of_day[day] for day in self.days])
+        self.periods = []
+        for day in self.days.unique()[-80:]:
+            a, b = (int((day.tz_localize(NEW_YORK) + pd.Timedelta(hours=h)).timestamp()) for h in (9.5, 16))
+            self.periods.append([{"timezone": "EST", "start": a, "end": b, "gmtoffset": -18000}])
 
     def later(self, day: pd.Timestamp) -> float:
         """Product of the split ratios after a date."""
-        return float(self.splits.loc[self.splits["ex_date"] > day, "value"].prod())
+        return float(np.prod([value for ex, value in zip(self.splits["ex_date"], self.splits["value"], strict=True)
+                              if ex > day]))
 
     def answer(self, start: int, end: int, interval: str) -> dict[str, Any]:
         daily = interval == "1d"
         stamps = self.bars.index + self.opens if daily else self.bars.index
         seconds = stamps.as_unit("s").asi8
         keep = (seconds >= start) & (seconds < end)
-        days = self.bars.index.tz_localize(None).normalize()
-        ratio = np.array([self.later(day) for day in days[keep]])
-        rows = self.bars[keep]
+        ratio, rows = self.ratio[keep], self.bars[keep]
         quote = {field: (rows[field] / ratio).astype("float32").astype("float64").tolist() for field in FIELDS[:4]}
         quote["volume"] = [int(v) for v in np.round(rows["volume"] * ratio)]
         quote = {field: [None if v != v else v for v in values] for field, values in quote.items()}
-        result: dict[str, Any] = {"meta": self._meta(interval, days),
+        result: dict[str, Any] = {"meta": self._meta(interval),
                                   "indicators": {"quote": [quote if len(rows) else {}]}}
         if len(rows):
             result["timestamp"] = [int(s) for s in seconds[keep]]
@@ -68,18 +74,14 @@ class Chart:
     def _second(self, day: pd.Timestamp) -> int:
         return int((day.tz_localize(NEW_YORK) + self.opens).timestamp())
 
-    def _meta(self, interval: str, days: pd.DatetimeIndex) -> dict[str, Any]:
-        periods = []
-        for day in days.unique()[-80:]:
-            a, b = (int((day.tz_localize(NEW_YORK) + pd.Timedelta(hours=h)).timestamp()) for h in (9.5, 16))
-            periods.append([{"timezone": "EST", "start": a, "end": b, "gmtoffset": -18000}])
-        current = {k: dict(periods[-1][0]) for k in ("pre", "regular", "post")}
+    def _meta(self, interval: str) -> dict[str, Any]:
+        current = {k: dict(self.periods[-1][0]) for k in ("pre", "regular", "post")}
         return {"currency": "USD", "symbol": "X", "exchangeName": "NMS", "instrumentType": "EQUITY",
-                "firstTradeDate": 0, "regularMarketTime": periods[-1][0]["end"], "gmtoffset": -18000, "timezone": "EST",
-                "exchangeTimezoneName": NEW_YORK, "regularMarketPrice": 1.0, "priceHint": 2,
+                "firstTradeDate": 0, "regularMarketTime": self.periods[-1][0]["end"], "gmtoffset": -18000,
+                "timezone": "EST", "exchangeTimezoneName": NEW_YORK, "regularMarketPrice": 1.0, "priceHint": 2,
                 "currentTradingPeriod": current, "dataGranularity": interval, "range": "",
                 "validRanges": ["1d", "5d", "1mo", "3mo", "6mo", "1y", "2y", "5y", "10y", "ytd", "max"],
-                **({"tradingPeriods": periods} if interval != "1d" else {})}
+                **({"tradingPeriods": self.periods} if interval != "1d" else {})}
 
 
 class FakeYahoo:

@@ -272,6 +272,7 @@ def through(cache: CachedProvider, request: tuple, name: str) -> pd.DataFrame:
     return cache.history(name, start=start, end=start + pd.DateOffset(days=request[2]), auto_adjust=False)
 
 
+@pytest.mark.slow
 @given(requests=REQUESTS, unfinished=st.booleans(), first=st.sampled_from(["2023-01-03", "2024-01-17"]),
        adjustment=st.sampled_from(["raw", "split", "all"]))
 @settings(max_examples=60)
@@ -319,6 +320,7 @@ class Remembered:
             self.asked[i] = self.source.final()
 
 
+@pytest.mark.slow
 @given(requests=REQUESTS)
 @settings(max_examples=80)
 def test_nothing_is_asked_for_twice(tmp_path_factory, requests):
@@ -669,6 +671,15 @@ def test_an_answer_that_would_poison_the_cache_is_refused(cache, source, monkeyp
         monkeypatch.setattr(source, "history", lambda *_, bad=bad, **__: bad)
         with pytest.raises(DataError, match=message):
             cache.history("AAPL", start="2024-03-01", auto_adjust=False)
+
+
+def test_a_market_that_never_closes():
+    sessions = Sessions("24/7")
+    assert sessions.tz == "UTC"
+    saturday = pd.Timestamp("2024-03-16 00:19", tz="UTC")
+    assert sessions.limit("1d", saturday) == pd.Timestamp("2024-03-15", tz="UTC").value
+    assert sessions.limit("1d", saturday + pd.Timedelta(minutes=1)) == pd.Timestamp("2024-03-16", tz="UTC").value
+    assert sessions.any_between(saturday.value, saturday.value + 1, "5m")
 
 
 def test_final_bars_agree_with_the_calendars_rule():

@@ -47,8 +47,9 @@ class YahooProvider:
     now : callable
         Gives the present as a tz-aware timestamp; bars not final by then are left out.
 
-    US symbols are written as at Alpaca: BRK.B becomes Yahoo's BRK-B, BTC/USD its BTC-USD. Capital gains of funds are in
-    Yahoo's dividends. Intraday bars reach back 29 days (1m), 59 days (5m to 30m) or 729 days (1h), regular hours only.
+    US symbols are written as at Alpaca: BRK.B becomes Yahoo's BRK-B. Sessions are those of the NYSE. Intraday bars reach
+    back 29 days (1m), 59 days (5m to 30m) or 729 days (1h), regular hours only. Yahoo tends to count a fund's capital
+    gains among its dividends already, so its column of them is left out.
     """
 
     name = "yahoo"
@@ -203,8 +204,8 @@ def _later_splits(events: pd.DataFrame, dates: Any) -> np.ndarray:
 
 
 def _yahoo_name(symbol: str) -> str:
-    """Yahoo writes share classes and pairs with a dash; a one-letter suffix of an exchange (VOD.L) keeps its dot."""
-    return re.sub(r"(?<=[A-Z])[.](?=[A-E]$)", "-", symbol).replace("/", "-")
+    """Yahoo writes share classes with a dash; a one-letter suffix of an exchange (VOD.L) keeps its dot."""
+    return re.sub(r"(?<=[A-Z])[.](?=[A-E]$)", "-", symbol)
 
 
 @contextmanager
