@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -16,18 +16,18 @@ from botlib.params import Costs, Risk
 from botlib.result import BacktestResult
 from botlib.safety import SafetyControls, check_position_limits
 from botlib.strategies.targets import check_targets
-from botlib.view import View, run_on_bar
+from botlib.view import run_on_bar
 
-CONVENTIONS = ("broker", "textbook")
-ADJUSTMENTS = ("raw", "split", "all")
+Convention = Literal["broker", "textbook"]
+Adjustment = Literal["raw", "split", "all"]
 
 _DEFAULT_RISK, _DEFAULT_COSTS, _DEFAULT_SAFETY = Risk(), Costs(), SafetyControls()
 
 
 def backtest(bars: Bars, strategy: Any, *, cash: float = 100_000.0, risk: Risk = _DEFAULT_RISK,
              costs: Costs = _DEFAULT_COSTS, safety: SafetyControls | None = _DEFAULT_SAFETY,
-             convention: Literal["broker", "textbook"] = "broker",
-             signal_adjustment: Literal["raw", "split", "all"] = "split", quiet: bool = False) -> BacktestResult:
+             convention: Convention = "broker",
+             signal_adjustment: Adjustment = "split", quiet: bool = False) -> BacktestResult:
     """Trade a strategy on history.
 
     Parameters
@@ -80,20 +80,20 @@ def backtest(bars: Bars, strategy: Any, *, cash: float = 100_000.0, risk: Risk =
     return result
 
 
-# --- Inputs ------------------------------------------------------------------------------------------------------------
+# --- Inputs -----------------------------------------------------------------------------------------------------------
 
 
 def _check_inputs(bars: Bars, strategy: Any, cash: float, risk: Risk, costs: Costs, safety: SafetyControls | None,
                   convention: str, signal_adjustment: str) -> None:
     if not isinstance(bars, Bars):
         raise InputError(f"bars is a {type(bars).__name__}; it must be Bars: use Bars.from_frame(frame).")
-    for name, value, kind in (("risk", risk, Risk), ("costs", costs, Costs)):
-        if not isinstance(value, kind):
-            raise InputError(f"{name} is a {type(value).__name__}; it must be {kind.__name__}(…).")
+    for name, given, kind in (("risk", risk, Risk), ("costs", costs, Costs)):
+        if not isinstance(given, kind):
+            raise InputError(f"{name} is a {type(given).__name__}; it must be {kind.__name__}(…).")
     if safety is not None and not isinstance(safety, SafetyControls):
         raise InputError(f"safety is a {type(safety).__name__}; it must be SafetyControls(…), or None for no limits.")
-    for name, value, valid in (("convention", convention, CONVENTIONS),
-                               ("signal_adjustment", signal_adjustment, ADJUSTMENTS)):
+    for name, value, valid in (("convention", convention, get_args(Convention)),
+                               ("signal_adjustment", signal_adjustment, get_args(Adjustment))):
         if value not in valid:
             raise InputError(f"{name} = {value!r} is unknown; valid: {', '.join(valid)}{nearest(value, valid)}")
     if isinstance(cash, bool) or not isinstance(cash, (int, float)) or not (math.isfinite(cash) and cash > 0):
@@ -236,7 +236,7 @@ def _fee_rows(first: int, last: int) -> tuple[np.ndarray, list[str]]:
     rows = np.zeros(len(days), FEES)
     rows["session"], rows["sec_rate"], rows["taf_per_share"] = days, rates.sec_rate, rates.taf_per_share
     rows["taf_max"], rows["cat_per_share"] = rates.taf_max, rates.cat_per_share
-    same = np.all([rows[name][1:] == rows[name][:-1] for name in FEES.names[1:]], axis=0)
+    same = np.all([rows[name][1:] == rows[name][:-1] for name in (FEES.names or ())[1:]], axis=0)
     return rows[np.concatenate([[True], ~same])], rates.uncovered
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -322,13 +323,13 @@ class Bars:
 
     @property
     def periods_per_year(self) -> float:
-        """Bars in a year, to annualise: 252 daily; intraday 252 * (minutes of a session) / (minutes of a bar), where
-        a session of XNYS, or without a calendar, has 390 minutes."""
+        """Bars in a year, to annualise: 252 daily; intraday 252 * bars of a full session, the last of which may be
+        short (7 hourly bars at XNYS). Without a calendar a session has 390 minutes."""
         minutes = INTERVAL_MINUTES[self.interval]
         if minutes is None:
             return float(_SESSIONS_A_YEAR)
         timetable = self._timetable()
-        return _SESSIONS_A_YEAR * (390 if timetable is None else timetable.minutes) / minutes
+        return float(_SESSIONS_A_YEAR * math.ceil((390 if timetable is None else timetable.minutes) / minutes))
 
     def to_frame(self) -> pd.DataFrame:
         """The inverse of `from_frame`: MultiIndex (symbol, timestamp), one row a bar, symbol by symbol."""

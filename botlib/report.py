@@ -25,8 +25,8 @@ from pydantic import BaseModel
 from botlib.errors import InputError
 from botlib.figures import equity_figure, monthly_figure, monthly_returns
 from botlib.research_figures import cost_figure, indicator_figure, quantile_figure
-from botlib.trade_figures import trade_distribution_figure, trades_figure
 from botlib.tables import TextTable
+from botlib.trade_figures import trade_distribution_figure, trades_figure
 from botlib.wording import (
     NOTHING,
     interval_label,

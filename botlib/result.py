@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,9 @@ from botlib.engine.state import (
 )
 from botlib.params import Costs, Risk
 from botlib.safety import SafetyControls
+
+if TYPE_CHECKING:
+    from botlib.backtesting import Adjustment, Convention
 
 EXIT_REASONS = ("order", "signal", "reduce", "stop", "target")
 
@@ -50,7 +53,7 @@ class BacktestResult:
     """
 
     def __init__(self, *, bars: Bars, strategy: Any, cash: float, risk: Risk, costs: Costs, safety: SafetyControls | None,
-                 convention: str, signal_adjustment: str, book: Book, warnings: list[str]) -> None:
+                 convention: Convention, signal_adjustment: Adjustment, book: Book, warnings: list[str]) -> None:
         self.bars, self.strategy, self.cash = bars, strategy, cash
         self.risk, self.costs, self.safety = risk, costs, safety
         self.convention, self.signal_adjustment = convention, signal_adjustment

@@ -6,7 +6,7 @@ import numpy as np
 
 from botlib._jit import compiled
 from botlib.engine.decide import decide, submit
-from botlib.engine.fills import advance
+from botlib.engine.sessions import advance
 from botlib.engine.state import Book, equity_curve, gross_curve, wanted
 
 __all__ = ["Book", "decide_row", "run", "run_targets", "step", "submit_order"]

@@ -6,20 +6,21 @@ import math
 
 from botlib import rules, safety
 from botlib._jit import compiled
-from botlib.engine.fills import drop_ended, end_order, end_symbol_legs, new_order
+from botlib.engine.fills import drop_ended
+from botlib.engine.lots import end_order, end_symbol_legs, new_order
 from botlib.engine.state import (
     CANCELLED,
     ENTRY,
     EXIT,
-    REDUCE,
-    REJECTED,
     R_BELOW_ONE_SHARE,
     R_BUYING_POWER,
     R_HELD,
-    R_NONE,
     R_NO_PRICE,
     R_NO_SHORTS,
+    R_NONE,
     R_REPLACED,
+    REDUCE,
+    REJECTED,
     WORKING,
     closes,
     entering,

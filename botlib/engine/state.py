@@ -7,7 +7,7 @@ run to the end in one call, ``on_bar`` strategies bar by bar.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -98,8 +98,8 @@ _ROW_BYTES, _ROW_STARTS = _ROW_STARTS[-1], _ROW_STARTS[:-1]
 
 WORLD = np.dtype([*SETTINGS, *ACCOUNT, ("bars", "i8"), ("symbols", "i8"), ("n_actions", "i8"), ("n_fee_rows", "i8"),
                   ("room", "i8"), *((f"{name}_at", "i8") for name in _ADDRESSES)], align=True)
-_NO_SETTINGS = {name: 0 for name, _ in SETTINGS}
-_NO_ACCOUNT = {name: 0 for name, _ in ACCOUNT}
+_NO_SETTINGS: dict[str, Any] = {name: 0 for name, _ in SETTINGS}
+_NO_ACCOUNT: dict[str, Any] = {name: 0 for name, _ in ACCOUNT}
 """Everything the compiled code works on, in one record: settings, account, and where the arrays are.
 
 Numba counts references for each array an ordinary call passes on; with some thirty arrays that costs more than the
@@ -315,7 +315,7 @@ class Book:
     cash : float
     """
 
-    def __init__(self, settings: Mapping[str, Any], panels: Sequence[np.ndarray], sessions: np.ndarray,
+    def __init__(self, settings: dict[str, Any], panels: Sequence[np.ndarray], sessions: np.ndarray,
                  actions: np.ndarray, fee_rows: np.ndarray, cash: float) -> None:
         n_bars, n_symbols = panels[0].shape
         room = 1024 + 16 * n_symbols

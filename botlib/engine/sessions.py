@@ -1,0 +1,197 @@
+"""One bar happens to the account: the session's start, corporate actions, the bar, its close and the safety limits."""
+
+from __future__ import annotations
+
+import math
+
+from botlib import rules, safety
+from botlib._jit import compiled
+from botlib.engine.fills import drop_ended, fill_legs, orders_at_open, orders_within
+from botlib.engine.lots import end_order, protect_symbol
+from botlib.engine.state import (
+    CANCELLED,
+    DIVIDEND,
+    ENTRY,
+    EXIT,
+    EXPIRED,
+    R_KILL,
+    R_SESSION_CLOSE,
+    SPLIT,
+    actions,
+    closes,
+    equity_curve,
+    fee_rows,
+    gross_curve,
+    halts,
+    head,
+    held,
+    last_close,
+    lots,
+    orders,
+    payable,
+    position,
+    sessions,
+    standing,
+    working,
+)
+
+
+@compiled()
+def apply_split(w, symbol, ratio):
+    """Quantities times the ratio, prices divided by it; equity does not move."""
+    fractional = w.fractional
+    shares = 0.0
+    lot_id = head(w)[symbol]
+    while lot_id >= 0:
+        lot = lots(w)[lot_id]
+        w.cash += lot.side * rules.split_cash_in_lieu(lot.quantity, ratio, last_close(w)[symbol], fractional)
+        lot.quantity = rules.split_quantity(lot.quantity, ratio, fractional)
+        lot.entry_price /= ratio
+        lot.cost_per_share /= ratio
+        if lot.stop_order >= 0:
+            lot.stop = rules.split_price(lot.side, lot.stop, ratio, True)
+            lot.cap = rules.stop_cap(-lot.side, lot.stop)
+            orders(w)[lot.stop_order].stop, orders(w)[lot.stop_order].quantity = lot.stop, lot.quantity
+            orders(w)[lot.stop_order].limit = lot.cap
+        if lot.target_order >= 0:
+            lot.target = rules.split_price(lot.side, lot.target, ratio, False)
+            orders(w)[lot.target_order].limit, orders(w)[lot.target_order].quantity = lot.target, lot.quantity
+        shares += lot.side * lot.quantity
+        lot_id = lot.next
+    position(w)[symbol] = shares
+    last_close(w)[symbol] /= ratio
+    for i in range(w.n_open):
+        o = orders(w)[working(w)[i]]
+        if o.symbol == symbol:
+            o.quantity = rules.split_quantity(o.quantity, ratio, fractional)
+            if o.purpose != ENTRY:
+                o.quantity = min(o.quantity, abs(shares))
+            o.limit, o.stop = o.limit / ratio, o.stop / ratio
+            o.stop_loss = rules.split_price(o.side, o.stop_loss, ratio, True)
+            o.take_profit = rules.split_price(o.side, o.take_profit, ratio, False)
+
+
+@compiled()
+def begin_session(w, t):
+    """Before the first print: the day's counters, interest, payments and corporate actions."""
+    today = sessions(w)[t]
+    w.day_orders = 0
+    w.day_start = w.equity
+    w.daily_halt = False
+    if w.state != safety.HALTED:
+        w.state = safety.ACTIVE
+    while w.fee_row + 1 < w.n_fee_rows and fee_rows(w)[w.fee_row + 1].session <= today:
+        w.fee_row += 1
+    if w.n_held > 0 and (w.borrow_pct > 0.0 or w.margin_pct > 0.0):
+        days = today - w.session
+        owed = 0.0
+        for i in range(w.n_held):
+            symbol = held(w)[i]
+            owed += rules.interest(max(0.0, -position(w)[symbol] * last_close(w)[symbol]), w.borrow_pct, days)
+        owed = rules.cents_up(owed) + rules.cents_up(rules.interest(max(0.0, -w.cash), w.margin_pct, days))
+        w.cash -= owed
+        w.interest += owed
+    for i in range(w.n_payable):
+        due = payable(w)[i]
+        if due.amount != 0.0 and due.session <= today:
+            w.cash += due.amount
+            w.receivable -= due.amount
+            due.amount = 0.0
+    w.session = today
+    while w.action < w.n_actions and actions(w)[w.action].bar <= t:
+        act = actions(w)[w.action]
+        w.action += 1
+        if act.kind == SPLIT:
+            apply_split(w, act.symbol, act.value)
+        elif act.kind == DIVIDEND and position(w)[act.symbol] != 0.0:
+            amount = math.floor(position(w)[act.symbol] * act.value * 100.0 + 0.5) / 100.0
+            w.dividends += amount
+            if act.pay_session <= today:
+                w.cash += amount
+            else:
+                payable(w)[w.n_payable].session, payable(w)[w.n_payable].amount = act.pay_session, amount
+                w.n_payable += 1
+                w.receivable += amount
+
+
+@compiled()
+def expire_orders(w, t):
+    """The session's close ends day orders; an unfinished market exit stands over to the next session."""
+    for i in range(w.n_open):
+        oid = working(w)[i]
+        o = orders(w)[oid]
+        end_order(w, oid, t, EXPIRED, R_SESSION_CLOSE)
+        if o.purpose != ENTRY:
+            if o.purpose == EXIT and o.kind == rules.MARKET and standing(w)[o.symbol] != standing(w)[o.symbol]:
+                standing(w)[o.symbol] = 0.0
+                w.any_standing = True
+            protect_symbol(w, o.symbol, t)
+    w.n_open = 0
+
+
+@compiled()
+def check_safety(w, t):
+    """The limits at the bar's close: latch the kill, or stop new risk until the next session."""
+    w.peak = max(w.peak, w.equity)
+    was_halted = w.state == safety.HALTED
+    w.state = safety.trading_state(w.equity, w.peak, w.day_start, was_halted, w.max_drawdown_pct, w.max_daily_loss_pct)
+    if w.state == safety.HALTED and not was_halted:
+        add_halt(w, t, 0, w.state, safety.fall_pct(w.equity, w.peak), w.max_drawdown_pct)
+        for i in range(w.n_open):
+            if orders(w)[working(w)[i]].purpose == ENTRY:
+                end_order(w, working(w)[i], t, CANCELLED, R_KILL)
+        drop_ended(w)
+        if w.flatten:
+            for i in range(w.n_held):
+                standing(w)[held(w)[i]] = 0.0
+            w.any_standing = True
+    elif w.state == safety.REDUCE_ONLY and not w.daily_halt:
+        w.daily_halt = True
+        add_halt(w, t, 1, w.state, safety.fall_pct(w.equity, w.day_start), w.max_daily_loss_pct)
+    elif w.daily_halt and w.state == safety.ACTIVE:
+        w.state = safety.REDUCE_ONLY  # lasts for the session, also when the loss shrinks
+
+
+@compiled()
+def add_halt(w, t, limit, state, value_pct, limit_pct):
+    """Note when and by which limit trading stopped."""
+    halt = halts(w)[w.n_halts]
+    w.n_halts += 1
+    halt.bar, halt.limit, halt.state, halt.value_pct, halt.limit_pct = t, limit, state, value_pct, limit_pct
+
+
+@compiled()
+def close_bar(w, t):
+    """Mark to the close, end what the session's close ends, look at the limits."""
+    value, gross = 0.0, 0.0
+    for i in range(w.n_held):
+        symbol = held(w)[i]
+        c = closes(w)[t, symbol]
+        if c > 0.0:
+            last_close(w)[symbol] = c
+        worth = position(w)[symbol] * last_close(w)[symbol]
+        value += worth
+        gross += abs(worth)
+    w.equity = w.cash + w.receivable + value
+    w.gross = gross
+    equity_curve(w)[t], gross_curve(w)[t] = w.equity, gross
+    if w.n_open > 0 and (t + 1 == w.bars or sessions(w)[t + 1] != sessions(w)[t]):
+        expire_orders(w, t)
+    if w.safety:
+        check_safety(w, t)
+
+
+@compiled()
+def advance(w, t):
+    """Bar ``t`` happens, from the moment before its first print to its close."""
+    if sessions(w)[t] != w.session:
+        begin_session(w, t)
+    if w.n_open > 0:
+        orders_at_open(w, t)
+    if w.n_held > 0:
+        fill_legs(w, t)
+    if w.n_open > 0:
+        if not w.textbook:
+            orders_within(w, t)
+        drop_ended(w)
+    close_bar(w, t)
