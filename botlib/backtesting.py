@@ -10,7 +10,7 @@ import numpy as np
 
 from botlib import engine
 from botlib.bars import Bars
-from botlib.engine.state import ACTION, DIVIDEND, FEES, SPLIT, Book
+from botlib.engine.state import ACTION, DIVIDEND, FEES, SPLIT, Book, market_arrays
 from botlib.errors import BotlibError, InputError, StrategyError, nearest, warn
 from botlib.params import Costs, Risk
 from botlib.result import BacktestResult
@@ -190,7 +190,9 @@ def _book(bars: Bars, strategy: Any, cash: float, risk: Risk, costs: Costs, safe
     if bars.actions is not None and len(bars.actions) and bars.adjustment == "raw":
         actions = _actions(bars)
     fees = _fees(bars, warnings) if costs.regulatory_fees else _NO_FEES
-    return Book(settings, [bars.open, bars.high, bars.low, bars.close, bars.volume], bars.sessions, actions, fees, cash)
+    market = bars.memo("market", lambda: market_arrays(
+        [bars.open, bars.high, bars.low, bars.close, bars.volume], bars.sessions))
+    return Book(settings, market, actions, fees, cash)
 
 
 def _or(value: float | None, absent: float) -> float:

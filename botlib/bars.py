@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -269,6 +269,12 @@ class Bars:
         return resample.longer(self, interval)
 
     # --- facts --------------------------------------------------------------------------------------------------------
+
+    def memo(self, name: str, make: Callable[[], Any]) -> Any:
+        """What ``make()`` gives, remembered under ``name``: bars never change."""
+        if name not in self._cache:
+            self._cache[name] = make()
+        return self._cache[name]
 
     @property
     def sessions(self) -> np.ndarray:

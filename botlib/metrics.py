@@ -180,7 +180,8 @@ def trade_statistics(pnl: np.ndarray) -> TradeStatistics:
 
 
 def metrics(equity: np.ndarray, index: pd.DatetimeIndex, *, periods_per_year: float, pnl: np.ndarray,
-            exposure: np.ndarray, traded_value: float, costs_paid: float) -> dict[str, float]:
+            exposure: np.ndarray, traded_value: float, costs_paid: float,
+            sessions: np.ndarray | None = None) -> dict[str, float]:
     """Every figure of a backtest by name, in the order of `METRICS`.
 
     Parameters
@@ -199,6 +200,8 @@ def metrics(equity: np.ndarray, index: pd.DatetimeIndex, *, periods_per_year: fl
         Buys plus sells over the whole time, in account currency.
     costs_paid : float
         Commissions, fees and slippage, in account currency.
+    sessions : (T,) int, optional
+        The exchange date of each bar as a day number, when it is known already; else it is taken from ``index``.
 
     Returns
     -------
@@ -220,7 +223,10 @@ def metrics(equity: np.ndarray, index: pd.DatetimeIndex, *, periods_per_year: fl
     count, win_rate, profit_factor, average = trade_statistics(np.ascontiguousarray(pnl, dtype=np.float64))
     days = math.nan if math.isnan(curve.total_return) else 0.0
     if curve.peak >= 0:
-        days = float((_date(index, curve.recovery) - _date(index, curve.peak)).days)
+        if sessions is not None:
+            days = float(sessions[curve.recovery] - sessions[curve.peak])
+        else:
+            days = float((_date(index, curve.recovery) - _date(index, curve.peak)).days)
     years = (equity.size - 1) / periods_per_year
     mean_equity = float(np.add.reduce(equity)) / equity.size
     turnover = 50.0 * traded_value / mean_equity / years if years > 0.0 and mean_equity > 0.0 else math.nan

@@ -83,7 +83,7 @@ class BacktestResult:
 
         a = self.book
         return metrics(
-            self.book.equity_curve, self.bars.index, periods_per_year=self.bars.periods_per_year,
+            self.book.equity_curve, self.bars.index, periods_per_year=self.bars.periods_per_year, sessions=self.bars.sessions,
             pnl=self.book.rows("trades")["pnl"], exposure=self.book.gross_curve / self.book.equity_curve,
             traded_value=a["traded"],
             costs_paid=a["commissions"] + a["fees_paid"] + a["slippage"] + a["interest"],

@@ -121,7 +121,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     failed = [r for kind in ("failed", "error") for r in terminalreporter.stats.get(kind, [])]
-    nodeids = dict.fromkeys(r.nodeid for r in failed if hasattr(r, "nodeid"))
+    nodeids = [r.nodeid for r in failed if ".py" in r.nodeid or ".ipynb" in r.nodeid]  # not those of a worker itself
     if not nodeids:
         return
     terminalreporter.section("to repeat")

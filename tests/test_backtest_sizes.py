@@ -100,7 +100,7 @@ def test_a_new_target_changes_the_size():
 
 
 def test_a_reduction_sells_the_oldest_shares_first():
-    # 100 at 100, then 40 more at 200 (equity 110,000: floor(0.2545... * 110,000 / 200) - 100); 120 sold at 300.
+    # 100 at 100, then 40 more at 200; 120 sold at 300: all of the first, 20 of the second.
     cells = {"A": [100, 100, 200, 200, 300, 300, 300]}
     result = run(cells, Given({"A": [100, 140, None, 20, None, None, None]}, unit="shares"))
     assert fills(result) == [(1, "A", "buy", 100.0, 100.0), (2, "A", "buy", 40.0, 200.0), (4, "A", "sell", 120.0, 300.0)]

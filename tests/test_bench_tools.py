@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import sys
@@ -28,13 +29,17 @@ DATA_SETS = {"w1-d": "d1", "w1-m": "m1", "w1-real": "real", "w3": "d500"}
 
 @pytest.fixture(scope="module")
 def data_set():
-    made = {}
-    return lambda name: made.setdefault(name, data.data_set(name))
+    return functools.cache(data.data_set)
 
 
 # --- Data ----------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("workload", DATA_SETS)
+BIG = pytest.mark.slow
+WORKLOADS = ["w1-d", "w1-m", "w1-real", pytest.param("w3", marks=BIG)]
+NAMES = ["d1", "m1", "real", pytest.param("d500", marks=BIG)]
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
 def test_the_data_is_what_the_golden_results_were_made_from(data_set, workload):
     """Each golden trade entered at its bar's open, 2 bps worse."""
     golden = json.loads((BENCH / "golden" / f"{workload}.json").read_text())
@@ -48,7 +53,8 @@ def test_the_data_is_what_the_golden_results_were_made_from(data_set, workload):
 @pytest.mark.parametrize(("name", "shape", "first", "last", "closes"), [
     ("d1", (2500, 1), (237.76, 237.76, 223.11, 223.11, 166545), (277.1, 277.96, 271.19, 271.86, 124878), 459280.40),
     ("m1", (200000, 1), (100.0, 100.17, 100.0, 100.08, 8426), (162.71, 162.71, 162.6, 162.69, 2564), 20909319.21),
-    ("d500", (2500, 500), (41.94, 44.01, 41.94, 44.01, 138889), (59.73, 61.07, 59.39, 59.39, 255307), 256738993.11),
+    pytest.param("d500", (2500, 500), (41.94, 44.01, 41.94, 44.01, 138889), (59.73, 61.07, 59.39, 59.39, 255307),
+                 256738993.11, marks=BIG),
     ("real", (2500, 1), (0.9202, 0.9446, 0.9202, 0.9311, 2185600), (57.1193, 57.1428, 56.0735, 56.1374, 19730300),
      59424.49),
 ])
@@ -61,7 +67,7 @@ def test_the_numbers_stay_the_same(data_set, name, shape, first, last, closes):
     assert made["close"].sum() == pytest.approx(closes, abs=0.01)
 
 
-@pytest.mark.parametrize("name", DATA_SETS.values())
+@pytest.mark.parametrize("name", NAMES)
 def test_the_bars_are_possible(data_set, name):
     made = data_set(name)
     body = np.stack([made["open"], made["close"]])

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -531,6 +532,20 @@ def test_processes_at_once_download_once_and_agree(tmp_path, root):
     assert len(set(answers)) == 1
     assert len(answers[0]) == 64
     assert len((tmp_path / "requests.log").read_text().splitlines()) == 1
+
+
+def test_what_another_process_fetched_while_we_waited_is_not_fetched_again(cache, source, clock, tmp_path, monkeypatch):
+    lock = cache._store.lock
+
+    @contextmanager
+    def slow_lock():
+        CachedProvider(source, tmp_path, now=clock).history("AAPL", start="2024-03-01", auto_adjust=False)
+        with lock():
+            yield
+
+    monkeypatch.setattr(cache._store, "lock", slow_lock)
+    cache.history("AAPL", start="2024-03-01", auto_adjust=False)
+    assert len(source.taken()) == 1
 
 
 # --- without the source -------------------------------------------------------------------------------------------

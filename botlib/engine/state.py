@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import carray, types
@@ -300,6 +300,28 @@ def _address(array: np.ndarray) -> int:
     return address
 
 
+class MarketArrays(NamedTuple):
+    """What a run reads: the arrays of `PANELS` and the sessions, and where they lie."""
+
+    shape: tuple[int, int]
+    arrays: tuple[np.ndarray, ...]
+    addresses: tuple[int, ...]
+
+
+def market_arrays(panels: Sequence[np.ndarray], sessions: np.ndarray) -> MarketArrays:
+    """Ready for a `Book`, and for as many as you like.
+
+    Parameters
+    ----------
+    panels : five (T, N) float64, C-contiguous
+        In the order of `PANELS`.
+    sessions : (T,) int32
+        Exchange date of each bar, days since 1970-01-01.
+    """
+    arrays = (*panels, np.ascontiguousarray(sessions, dtype=np.int32))
+    return MarketArrays(panels[0].shape, arrays, tuple(_address(a) for a in arrays))
+
+
 class Book:
     """Owner of the arrays behind one run; each array of `PER_SYMBOL` and `GROWING` is an attribute.
 
@@ -307,20 +329,18 @@ class Book:
     ----------
     settings : dict
         Values for the fields of `SETTINGS`.
-    panels : five (T, N) float64, C-contiguous
-        In the order of `PANELS`.
-    sessions : (T,) int32
+    market : tuple of arrays and their addresses
+        See `market_arrays`.
     actions : (A,) ACTION
     fee_rows : (K,) FEES, at least one row
     cash : float
     """
 
-    def __init__(self, settings: dict[str, Any], panels: Sequence[np.ndarray], sessions: np.ndarray,
-                 actions: np.ndarray, fee_rows: np.ndarray, cash: float) -> None:
-        n_bars, n_symbols = panels[0].shape
-        room = 1024 + 16 * n_symbols
-        self._kept = (*panels, sessions, actions, fee_rows)  # alive as long as their addresses are in use
-        given = [_address(a) for a in self._kept]
+    def __init__(self, settings: dict[str, Any], market: MarketArrays, actions: np.ndarray, fee_rows: np.ndarray,
+                 cash: float) -> None:
+        n_bars, n_symbols = market.shape
+        room = 256 + 16 * n_symbols  # small enough to come from memory that is warm already
+        self._kept = (market.arrays, actions, fee_rows)  # alive as long as their addresses are in use
         # The run's own arrays lie one after the other in two blocks: those of fixed size, and those that grow.
         self._fixed = np.empty(2 * n_bars + len(PER_SYMBOL) * n_symbols)
         self._growing = np.empty(room * _ROW_BYTES, np.uint8)
@@ -331,7 +351,7 @@ class Book:
                                  "session": -(2**31)}
         self.world = np.array([(
             *(_NO_SETTINGS | settings).values(), *account.values(), n_bars, n_symbols, len(actions), len(fee_rows), room,
-            *given, start, start + 8 * n_bars, *per_symbol, *self._growing_addresses(room),
+            *market.addresses, _address(actions), _address(fee_rows), start, start + 8 * n_bars, *per_symbol, *self._growing_addresses(room),
         )], WORLD)
         columns = self._fixed[2 * n_bars :].reshape(len(PER_SYMBOL), n_symbols)
         columns[:_N_NAN] = np.nan
@@ -341,7 +361,7 @@ class Book:
     @property
     def given_actions(self) -> np.ndarray:
         """The corporate actions this book was made with."""
-        return self._kept[-2]
+        return self._kept[1]
 
     def _growing_addresses(self, room: int) -> list[int]:
         """Where each array of `GROWING` starts."""

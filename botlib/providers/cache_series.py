@@ -94,12 +94,13 @@ def merged(series: Series, answer: pd.DataFrame, first: int, last: int, moment: 
            *, raw: bool) -> Series:
     """The series after the source answered ``answer`` (as `normal` gives it) for the labels in [first, last).
 
-    Bars that are not final fall away. A non-empty answer settles its range up to the day of its last bar, as far as
-    nothing can be corrected any more; all else counts until the next session is final. An empty answer removes nothing.
-    When prices that are not ``raw`` disagree with bars already held, the old ones are dropped.
+    ``last`` is at most ``moment.limit``, so a bar that is not final falls away with all else outside the range. A
+    non-empty answer settles its range up to the day of its last bar, as far as nothing can be corrected any more; all
+    else counts until the next session is final. An empty answer removes nothing. When prices that are not ``raw``
+    disagree with bars already held, the old ones are dropped.
     """
     labels = answer.index.asi8
-    new = answer[(labels >= first) & (labels < min(last, moment.limit))]
+    new = answer[(labels >= first) & (labels < last)]
     if new.empty:
         return replace(series, spans=cover(series.spans, first, last, moment.asof))
     if not raw and _rescaled(series.frame, new):

@@ -47,9 +47,9 @@ class YahooProvider:
     now : callable
         Gives the present as a tz-aware timestamp; bars not final by then are left out.
 
-    US symbols are written as at Alpaca: BRK.B becomes Yahoo's BRK-B. Sessions are those of the NYSE. Intraday bars reach
-    back 29 days (1m), 59 days (5m to 30m) or 729 days (1h), regular hours only. Yahoo tends to count a fund's capital
-    gains among its dividends already, so its column of them is left out.
+    US symbols are written as at Alpaca: BRK.B becomes Yahoo's BRK-B. Sessions are those of the NYSE. Intraday bars are
+    of regular hours and reach back 29 days (1m), 59 days (5m to 30m) or 729 days (1h). Yahoo tends to count a fund's
+    capital gains among its dividends already, so its column of them is left out.
     """
 
     name = "yahoo"
