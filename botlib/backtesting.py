@@ -10,7 +10,7 @@ import numpy as np
 
 from botlib import engine
 from botlib.bars import Bars
-from botlib.engine.state import ACTION, DIVIDEND, FEES, SPLIT, Book, market_arrays
+from botlib.engine.state import ACTION, DIVIDEND, FEES, SPLIT, Book, market_arrays, packed_settings
 from botlib.errors import BotlibError, InputError, StrategyError, nearest, warn
 from botlib.params import Costs, Risk
 from botlib.result import BacktestResult
@@ -132,7 +132,7 @@ def own_warmup(bars: Bars, warmup: int) -> dict[int, int]:
 
 def _after_own_warmup(targets: np.ndarray, bars: Bars, warmup: int) -> np.ndarray:
     """Targets with those of a symbol's own warm-up taken out; the panel's warm-up is the engine's to keep."""
-    rows = own_warmup(bars, warmup)
+    rows = bars.memo(f"own warm-up {warmup}", lambda: own_warmup(bars, warmup))
     if rows:
         targets = targets.copy()
         for i, first in rows.items():
@@ -168,15 +168,30 @@ def warmup_bars(strategy: Any) -> int:
 
 def _book(bars: Bars, strategy: Any, cash: float, risk: Risk, costs: Costs, safety: SafetyControls | None,
           convention: str, warnings: list[str]) -> Book:
-    """The account before the first bar; absent limits and legs are infinite or NaN, so that nothing branches on them."""
+    """The account before the first bar."""
+    actions = _NO_ACTIONS
+    if bars.actions is not None and len(bars.actions) and bars.adjustment == "raw":
+        actions = _actions(bars)
+    fees = _fees(bars, warnings) if costs.regulatory_fees else _NO_FEES
+    market = bars.memo("market", lambda: market_arrays(
+        [bars.open, bars.high, bars.low, bars.close, bars.volume], bars.sessions))
+    rules_of_run = (risk, costs, safety, convention == "textbook", strategy.unit, warmup_bars(strategy),
+                    getattr(strategy, "rebalance_tolerance_pct", None))
+    return Book(_settings(*rules_of_run), market, actions, fees, cash)
+
+
+@lru_cache(maxsize=64)
+def _settings(risk: Risk, costs: Costs, safety: SafetyControls | None, textbook: bool, unit: str, warmup: int,
+              tolerance_pct: float | None) -> tuple[Any, ...]:
+    """The engine's settings; absent limits and legs are infinite or NaN, so that nothing branches on them."""
     settings = {
-        "textbook": convention == "textbook", "shares": strategy.unit == "shares", "fractional": risk.fractional,
-        "cash_account": risk.account == "cash", "fees": costs.regulatory_fees, "first_decision": warmup_bars(strategy),
-        "tolerance_pct": _or(getattr(strategy, "rebalance_tolerance_pct", None), math.nan),
-        "max_position_pct": risk.max_position_pct, "stop_loss_pct": _or(risk.stop_loss_pct, math.nan),
-        "take_profit_pct": _or(risk.take_profit_pct, math.nan), "max_gross_pct": risk.max_gross_exposure_pct,
-        "commission_bps": costs.commission_bps, "commission_per_share": costs.commission_per_share,
-        "commission_min": costs.commission_min, "slippage_bps": costs.slippage_bps, "impact_bps": costs.volume_impact_bps,
+        "textbook": textbook, "shares": unit == "shares", "fractional": risk.fractional,
+        "cash_account": risk.account == "cash", "fees": costs.regulatory_fees, "first_decision": warmup,
+        "tolerance_pct": _or(tolerance_pct, math.nan), "max_position_pct": risk.max_position_pct,
+        "stop_loss_pct": _or(risk.stop_loss_pct, math.nan), "take_profit_pct": _or(risk.take_profit_pct, math.nan),
+        "max_gross_pct": risk.max_gross_exposure_pct, "commission_bps": costs.commission_bps,
+        "commission_per_share": costs.commission_per_share, "commission_min": costs.commission_min,
+        "slippage_bps": costs.slippage_bps, "impact_bps": costs.volume_impact_bps,
         "participation_pct": _or(costs.max_participation_pct, math.inf), "borrow_pct": costs.borrow_rate_pct,
         "margin_pct": costs.margin_rate_pct,
     }
@@ -186,13 +201,7 @@ def _book(bars: Bars, strategy: Any, cash: float, risk: Risk, costs: Costs, safe
             "max_daily_loss_pct": safety.max_daily_loss_pct, "max_position_size_pct": safety.max_position_size_pct,
             "max_orders": safety.max_orders_per_day,
         }
-    actions = _NO_ACTIONS
-    if bars.actions is not None and len(bars.actions) and bars.adjustment == "raw":
-        actions = _actions(bars)
-    fees = _fees(bars, warnings) if costs.regulatory_fees else _NO_FEES
-    market = bars.memo("market", lambda: market_arrays(
-        [bars.open, bars.high, bars.low, bars.close, bars.volume], bars.sessions))
-    return Book(settings, market, actions, fees, cash)
+    return packed_settings(settings)
 
 
 def _or(value: float | None, absent: float) -> float:

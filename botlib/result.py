@@ -81,12 +81,12 @@ class BacktestResult:
     def metrics(self) -> Mapping[str, float]:
         from botlib.metrics import metrics
 
-        a = self.book
+        a = self.book.world[0]
         return metrics(
             self.book.equity_curve, self.bars.index, periods_per_year=self.bars.periods_per_year, sessions=self.bars.sessions,
             pnl=self.book.rows("trades")["pnl"], exposure=self.book.gross_curve / self.book.equity_curve,
-            traded_value=a["traded"],
-            costs_paid=a["commissions"] + a["fees_paid"] + a["slippage"] + a["interest"],
+            traded_value=float(a["traded"]),
+            costs_paid=float(a["commissions"] + a["fees_paid"] + a["slippage"] + a["interest"]),
         )
 
     @cached_property

@@ -64,6 +64,11 @@ def chromium() -> str:
     return found
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Bytes in the name of a test are unreadable, and compressed ones hold the time: no two processes would agree."""
+    return f"{len(val)} bytes" if isinstance(val, bytes) else None
+
+
 # --- What a failing test leaves -----------------------------------------------------------------------------------
 
 def pytest_configure(config: pytest.Config) -> None:

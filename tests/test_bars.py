@@ -146,7 +146,7 @@ def test_last_session_bar() -> None:
 
 
 @pytest.mark.parametrize(("interval", "minutes", "expected"), [("1d", 0, 252), ("1m", 1, 98_280), ("5m", 5, 19_656),
-                                                               ("30m", 30, 3_276), ("1h", 60, 1_638)])
+                                                               ("30m", 30, 3_276), ("1h", 60, 1_764)])
 def test_periods_per_year(interval: str, minutes: int, expected: float) -> None:
     times = DAYS if not minutes else [f"{t:%Y-%m-%d %H:%M}" for t in pd.date_range("2012-07-02 09:30", periods=3,
                                                                                freq=f"{minutes}min")]

@@ -167,7 +167,6 @@ def test_a_daily_loss_allows_only_exits_until_the_next_session():
 
 
 def test_a_daily_loss_counts_from_the_sessions_start():
-    # Down 1.5 % in each of two sessions; then 2 % in the third, whose start is 97,000 + ...: 500 * (97 - 93) = 2,000.
     result = run({"A": [100, 100, 97, 94, 90]}, {"A": [0.5]}, safety=controls(max_daily_loss_pct=2.0))
     # 98,500 / 100,000; 97,000 / 98,500 = 1.523 %; 95,000 / 97,000 = 2.062 %.
     assert result.halts["value_pct"].tolist() == pytest.approx([200.0 / 97.0])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import accumulate
+from struct import Struct
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -95,17 +96,23 @@ GROWING = {"working": np.dtype("i8"), "lots": LOT, "orders": ORDER, "fills": FIL
 _ADDRESSES = (*PANELS, "sessions", "actions", "fee_rows", "equity_curve", "gross_curve", *PER_SYMBOL, *GROWING)
 _ROW_STARTS = tuple(accumulate((dtype.itemsize for dtype in GROWING.values()), initial=0))
 _ROW_BYTES, _ROW_STARTS = _ROW_STARTS[-1], _ROW_STARTS[:-1]
+_ROW_START = dict(zip(GROWING, _ROW_STARTS, strict=True))
+_COLUMN = {name: i for i, name in enumerate(PER_SYMBOL)}
 
-WORLD = np.dtype([*SETTINGS, *ACCOUNT, ("bars", "i8"), ("symbols", "i8"), ("n_actions", "i8"), ("n_fee_rows", "i8"),
-                  ("room", "i8"), *((f"{name}_at", "i8") for name in _ADDRESSES)], align=True)
-_NO_SETTINGS: dict[str, Any] = {name: 0 for name, _ in SETTINGS}
-_NO_ACCOUNT: dict[str, Any] = {name: 0 for name, _ in ACCOUNT}
+WORLD_FIELDS = [*SETTINGS, *ACCOUNT, ("bars", "i8"), ("symbols", "i8"), ("n_actions", "i8"), ("n_fee_rows", "i8"),
+                ("room", "i8"), *((f"{name}_at", "i8") for name in _ADDRESSES)]
+WORLD = np.dtype(WORLD_FIELDS, align=True)
 """Everything the compiled code works on, in one record: settings, account, and where the arrays are.
 
 Numba counts references for each array an ordinary call passes on; with some thirty arrays that costs more than the
 engine's own work. So the record holds their addresses, and the accessors below make views of them. `Book` owns the arrays
 and outlives every run.
 """
+
+
+_WORLD_LAYOUT = Struct("@" + "".join({"?": "?", "i8": "q", "f8": "d"}[kind] for _, kind in WORLD_FIELDS))
+_NO_SETTINGS: dict[str, Any] = dict.fromkeys((name for name, _ in SETTINGS), 0)
+_NO_ACCOUNT: dict[str, Any] = dict.fromkeys((name for name, _ in ACCOUNT), 0)
 
 
 @intrinsic
@@ -300,6 +307,11 @@ def _address(array: np.ndarray) -> int:
     return address
 
 
+def packed_settings(values: dict[str, Any]) -> tuple[Any, ...]:
+    """Values for the fields of `SETTINGS` in their order; one that is not given is 0."""
+    return tuple((_NO_SETTINGS | values).values())
+
+
 class MarketArrays(NamedTuple):
     """What a run reads: the arrays of `PANELS` and the sessions, and where they lie."""
 
@@ -327,8 +339,8 @@ class Book:
 
     Parameters
     ----------
-    settings : dict
-        Values for the fields of `SETTINGS`.
+    settings : tuple
+        See `packed_settings`.
     market : tuple of arrays and their addresses
         See `market_arrays`.
     actions : (A,) ACTION
@@ -336,7 +348,7 @@ class Book:
     cash : float
     """
 
-    def __init__(self, settings: dict[str, Any], market: MarketArrays, actions: np.ndarray, fee_rows: np.ndarray,
+    def __init__(self, settings: tuple[Any, ...], market: MarketArrays, actions: np.ndarray, fee_rows: np.ndarray,
                  cash: float) -> None:
         n_bars, n_symbols = market.shape
         room = 256 + 16 * n_symbols  # small enough to come from memory that is warm already
@@ -344,16 +356,18 @@ class Book:
         # The run's own arrays lie one after the other in two blocks: those of fixed size, and those that grow.
         self._fixed = np.empty(2 * n_bars + len(PER_SYMBOL) * n_symbols)
         self._growing = np.empty(room * _ROW_BYTES, np.uint8)
-        self._views: dict[str, np.ndarray] = {}
+        self._room = room
+        self.equity_curve, self.gross_curve = self._fixed[:n_bars], self._fixed[n_bars : 2 * n_bars]
         start = _address(self._fixed)
         per_symbol = range(start + 16 * n_bars, start + 8 * self._fixed.size, 8 * n_symbols)
         account = _NO_ACCOUNT | {"cash": cash, "equity": cash, "peak": cash, "day_start": cash, "free_lot": -1,
                                  "session": -(2**31)}
-        self.world = np.array([(
-            *(_NO_SETTINGS | settings).values(), *account.values(), n_bars, n_symbols, len(actions), len(fee_rows), room,
-            *market.addresses, _address(actions), _address(fee_rows), start, start + 8 * n_bars, *per_symbol, *self._growing_addresses(room),
-        )], WORLD)
-        columns = self._fixed[2 * n_bars :].reshape(len(PER_SYMBOL), n_symbols)
+        self.world = np.frombuffer(bytearray(_WORLD_LAYOUT.pack(
+            *settings, *account.values(), n_bars, n_symbols, len(actions), len(fee_rows), room,
+            *market.addresses, _address(actions), _address(fee_rows), start, start + 8 * n_bars, *per_symbol,
+            *self._growing_addresses(room),
+        )), WORLD)
+        self._columns = columns = self._fixed[2 * n_bars :].reshape(len(PER_SYMBOL), n_symbols)
         columns[:_N_NAN] = np.nan
         columns[_N_NAN:-2] = 0.0
         columns[-2:].view(np.int64)[:] = -1
@@ -370,23 +384,15 @@ class Book:
 
     def __getattr__(self, name: str) -> np.ndarray:
         """One of the run's own arrays, as a view."""
-        if name.startswith("_"):
+        if name in PER_SYMBOL:
+            array = self._columns[_COLUMN[name]].view(PER_SYMBOL[name])
+        elif name in GROWING:
+            first, dtype = self._room * _ROW_START[name], GROWING[name]
+            array = self._growing[first : first + self._room * dtype.itemsize].view(dtype)
+        else:
             raise AttributeError(name)
-        if name not in self._views:
-            n_bars, n_symbols = self["bars"], self["symbols"]
-            if name in ("equity_curve", "gross_curve"):
-                first = n_bars * (name == "gross_curve")
-                self._views[name] = self._fixed[first : first + n_bars]
-            elif name in PER_SYMBOL:
-                first = 2 * n_bars + n_symbols * list(PER_SYMBOL).index(name)
-                self._views[name] = self._fixed[first : first + n_symbols].view(PER_SYMBOL[name])
-            elif name in GROWING:
-                first = self[name + "_at"] - _address(self._growing)
-                size = self["room"] * GROWING[name].itemsize
-                self._views[name] = self._growing[first : first + size].view(GROWING[name])
-            else:
-                raise AttributeError(name)
-        return self._views[name]
+        self.__dict__[name] = array  # found there from now on
+        return array
 
     def __getitem__(self, name: str) -> Any:
         """A field of the world: ``book["cash"]``."""
@@ -399,11 +405,11 @@ class Book:
     def grow(self) -> None:
         """Four times the room in every array that grows."""
         old = {name: getattr(self, name) for name in GROWING}
-        room = 4 * self["room"]
+        room = 4 * self._room
         self._growing = np.empty(room * _ROW_BYTES, np.uint8)
         for name, address in zip(GROWING, self._growing_addresses(room), strict=True):
             self.world[name + "_at"] = address
-        self.world["room"] = room
+        self.world["room"] = self._room = room
         for name, rows in old.items():
-            del self._views[name]
+            del self.__dict__[name]
             getattr(self, name)[: len(rows)] = rows
