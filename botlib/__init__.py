@@ -27,7 +27,8 @@ _HOMES = {
     "BacktestParams": "config", "BacktestResult": "result", "Bars": "bars", "BotlibError": "errors",
     "BotlibWarning": "errors", "Costs": "params", "DataError": "errors", "InputError": "errors", "Order": "orders",
     "ProviderError": "errors", "Risk": "params", "SafetyControls": "safety", "Strategy": "strategies",
-    "StrategyError": "errors", "save_backtest": "result_file", "backtest": "backtesting", "buy": "orders", "check_honesty": "honesty", "param": "strategies",
+    "StrategyError": "errors", "backtest": "backtesting", "buy": "orders", "check_honesty": "honesty",
+    "param": "strategies", "save_backtest": "result_file",
     "sell": "orders", "targets_from_signals": "strategies",
 }
 _MODULES = ("explore", "indicators", "metrics", "providers", "report", "rules", "strategies")

@@ -1,8 +1,8 @@
 """The one way botlib compiles functions: `@compiled`.
 
 Numba's disk cache checks only the file a function stands in, so a change in `rules.py` would leave a stale
-`engine.py` in the cache. Here the cache folder is named after a hash of every compiled module together with the versions
-that produce the code: a change anywhere gives a new folder, and old results can never come back.
+engine in the cache. Here the cache folder is named after a hash of every compiled module together with the versions that
+produce the code: a change anywhere gives a new folder, and old results can never come back.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 # Every module whose functions are compiled into one another.
 _COMPILED_MODULES = (
     "_jit.py", "_indicators.py", "rules.py", "safety.py", "metrics.py", "strategies/targets.py",
-    "engine/__init__.py", "engine/state.py", "engine/lots.py", "engine/fills.py", "engine/sessions.py", "engine/decide.py",
+    "engine/__init__.py", "engine/state.py", "engine/lots.py", "engine/fills.py", "engine/sessions.py",
+    "engine/decide.py",
 )
 
 

@@ -46,7 +46,7 @@ def backtest(bars: Bars, strategy: Any, *, cash: float = 100_000.0, risk: Risk =
         The session's limits, applied at each bar's close: a backtest halts where a session would have. None, said
         explicitly, trades without them.
     convention : str
-        "broker": what Alpaca would do with our orders. "textbook": next-open fills and nothing else, to compare engines.
+        "broker": what Alpaca would do with our orders. "textbook": as other engines fill, to compare.
     signal_adjustment : str
         Prices the strategy sees: "raw", "split" or "all" (splits and dividends). Orders always use raw prices.
     quiet : bool
@@ -101,7 +101,7 @@ def _check_inputs(bars: Bars, strategy: Any, cash: float, risk: Risk, costs: Cos
     if isinstance(strategy, type):
         raise InputError(f"strategy is the class {strategy.__name__}; give an instance: {strategy.__name__}().")
     if not (hasattr(strategy, "targets") or hasattr(strategy, "on_bar")):
-        raise StrategyError(f"{type(strategy).__name__} has neither targets(bars) nor on_bar(view); define one of them.")
+        raise StrategyError(f"{type(strategy).__name__} has neither targets(bars) nor on_bar(view); define one.")
     if getattr(strategy, "unit", None) not in ("weight", "shares"):
         raise StrategyError(f"{type(strategy).__name__}.unit = {getattr(strategy, 'unit', None)!r}; "
                             'it must say what targets are: "weight" or "shares".')
@@ -121,7 +121,7 @@ def strategy_targets(strategy: Any, bars: Bars, signal_adjustment: str) -> np.nd
 
 
 def own_warmup(bars: Bars, warmup: int) -> dict[int, int]:
-    """For each symbol whose bars begin later than the panel: the first row with ``warmup`` bars of its own before it."""
+    """For each symbol that begins later than the panel: the first row with ``warmup`` bars of its own before it."""
     late = np.flatnonzero(np.isnan(bars.close[0])) if len(bars) else ()
     rows = {}
     for i in late:
@@ -162,7 +162,8 @@ def warmup_bars(strategy: Any) -> int:
     """The strategy's warm-up, checked."""
     warmup = getattr(strategy, "warmup", 0)
     if isinstance(warmup, bool) or not isinstance(warmup, (int, np.integer)) or warmup < 0:
-        raise StrategyError(f"{type(strategy).__name__}.warmup = {warmup!r}; it must be a whole number of bars, 0 or more.")
+        raise StrategyError(f"{type(strategy).__name__}.warmup = {warmup!r}; it must be a whole number of bars, "
+                            "0 or more.")
     return int(warmup)
 
 
@@ -218,7 +219,9 @@ def _actions(bars: Bars) -> np.ndarray:
     assert frame is not None
     frame = frame[frame["symbol"].isin(bars.symbols)]
     ex = frame["ex_date"].to_numpy().astype("datetime64[D]").astype(np.int64)
-    pay = frame["pay_date"].to_numpy().astype("datetime64[D]") if "pay_date" in frame else np.full(len(frame), "NaT", "M8[D]")
+    pay = np.full(len(frame), "NaT", "M8[D]")
+    if "pay_date" in frame:
+        pay = frame["pay_date"].to_numpy().astype("datetime64[D]")
     out = np.zeros(len(frame), ACTION)
     out["bar"] = np.searchsorted(bars.sessions, ex, side="left")
     out["symbol"] = [bars.symbols.index(s) for s in frame["symbol"]]

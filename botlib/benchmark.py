@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Equity (T,) in dollars and its `botlib.metrics.METRICS`; its trades are never closed, so those figures are NaN."""
+    """Equity (T,) in dollars and its `botlib.metrics.METRICS`; no trade is ever closed, so those of trades are NaN."""
 
     equity: pd.Series
     metrics: Mapping[str, float]
@@ -49,8 +49,8 @@ def buy_and_hold(result: BacktestResult) -> Benchmark:
         gross[first:] += held * close
         paid += share - quantity * bars.open[first, i]
         traded += share
-    figures = metrics(equity, bars.index, periods_per_year=bars.periods_per_year, pnl=np.empty(0), exposure=gross / equity,
-                      traded_value=traded, costs_paid=paid)
+    figures = metrics(equity, bars.index, periods_per_year=bars.periods_per_year, pnl=np.empty(0),
+                      exposure=gross / equity, traded_value=traded, costs_paid=paid, sessions=bars.sessions)
     return Benchmark(pd.Series(equity, index=bars.index, name="buy and hold"), figures)
 
 

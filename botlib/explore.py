@@ -44,8 +44,8 @@ def by_quantile(signal: np.ndarray, forward: np.ndarray, quantiles: int = 5, *, 
     quantiles : int
         Groups of about equal size, over all symbols and times together.
     horizon : int
-        Bars each return spans. Neighbouring returns share horizon - 1 bars, so only about one in ``horizon`` counts as an
-        independent observation, and the standard error is widened by its square root.
+        Bars each return spans. Neighbouring returns share horizon - 1 bars, so only about one in ``horizon`` counts as
+        an independent observation, and the standard error is widened by its square root.
 
     Returns
     -------

@@ -81,7 +81,7 @@ def check_honesty(result: BacktestResult, *, truncations: int = 24, seed: int = 
     ----------
     result : BacktestResult
     truncations : int
-        How many points in time to re-evaluate the strategy at, at least 20; half of them at decisions that led to trades.
+        Points in time to re-evaluate the strategy at, at least 20; half of them at decisions that led to trades.
     seed : int
         Picks the points.
 
@@ -140,8 +140,8 @@ def _truncated(result: BacktestResult, points: np.ndarray) -> tuple[Check, Check
     if again is not None:
         return ahead, Check("warm-up", False, "not checked: the targets are not reproducible.")
     if history:
-        text = (f"{len(history)} of {len(points)} decisions change when only the {first} bars of the warm-up come before "
-                f"them (first at {_time(result.bars, history[0])}): make the warm-up longer.")
+        text = (f"{len(history)} of {len(points)} decisions change when only the {first} bars of the warm-up come "
+                f"before them (first at {_time(result.bars, history[0])}): make the warm-up longer.")
     else:
         text = f"{len(points)} decisions are the same with just the {first} bars of the warm-up before them."
     return ahead, Check("warm-up", not history, text)
@@ -156,9 +156,9 @@ def _replayed(result: BacktestResult, points: np.ndarray) -> Check:
         same = len(cut) == len(expected) and all(
             np.array_equal(cut[name], expected[name]) for name in ("bar", "symbol", "side", "quantity", "price"))
         if not same:
-            return Check("look-ahead", False, f"the fills up to {_time(result.bars, int(t))} differ when the bars end there: "
-                                              "the strategy knows later bars, keeps state between runs or draws random "
-                                              "numbers.")
+            return Check("look-ahead", False, f"the fills up to {_time(result.bars, int(t))} differ when the bars end "
+                                              "there: the strategy knows later bars, keeps state between runs or draws "
+                                              "random numbers.")
     return Check("look-ahead", True, f"{len(points)} runs on truncated data made the same fills.")
 
 
@@ -173,9 +173,9 @@ def _same(a: np.ndarray, b: np.ndarray) -> bool:
 def _difference(result: BacktestResult, full: np.ndarray, cut: np.ndarray, first: int, t: int) -> str:
     """The first target that changed, in words."""
     row, column = np.argwhere(~((full == cut) | (np.isnan(full) & np.isnan(cut))))[0]
-    return (f"the target of {result.bars.symbols[column]} at {_time(result.bars, first + int(row))} is {full[row, column]:g} "
-            f"with all bars and {cut[row, column]:g} when they end at {_time(result.bars, t)}: the strategy uses what was "
-            "not known then.")
+    return (f"the target of {result.bars.symbols[column]} at {_time(result.bars, first + int(row))} is "
+            f"{full[row, column]:g} with all bars and {cut[row, column]:g} when they end at {_time(result.bars, t)}: the "
+            "strategy uses what was not known then.")
 
 
 def _time(bars: Bars, t: int) -> str:
@@ -190,11 +190,12 @@ def _rerun(result: BacktestResult, bars: Bars, slippage_bps: float | None = None
                     convention=result.convention, signal_adjustment=result.signal_adjustment, quiet=True)
 
 
-def cost_sensitivity(result: BacktestResult, slippages_bps: tuple[float, ...] = SLIPPAGES_BPS) -> tuple[pd.DataFrame, float]:
+def cost_sensitivity(result: BacktestResult,
+                     slippages_bps: tuple[float, ...] = SLIPPAGES_BPS) -> tuple[pd.DataFrame, float]:
     """The same backtest at other slippages, and the slippage at which its total return is zero.
 
-    The return need not fall smoothly (a halt more or less moves it): the break-even is the first crossing found on the grid,
-    refined by bisection.
+    The return need not fall smoothly (a halt more or less moves it): the break-even is the first crossing found on the
+    grid, refined by bisection.
     """
     grid = sorted({*slippages_bps, result.costs.slippage_bps})
     runs = {bps: _rerun(result, result.bars, bps) for bps in grid}

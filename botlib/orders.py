@@ -14,8 +14,8 @@ from botlib.errors import StrategyError
 class Order:
     """A market, limit or stop order, good for the session in which it is first live.
 
-    One that adds to a position (or opens one) is an entry and carries the bracket legs of `Risk`; one against a position is
-    an exit and never sells more than is held. Use `buy` and `sell`.
+    One that adds to a position (or opens one) is an entry and carries the bracket legs of `Risk`; one against a position
+    is an exit and never sells more than is held. Use `buy` and `sell`.
 
     Raises
     ------
@@ -34,7 +34,7 @@ class Order:
         if not (isinstance(self.quantity, (int, float)) and math.isfinite(self.quantity) and self.quantity > 0):
             raise StrategyError(f"{self.side} {self.symbol}: quantity = {self.quantity!r} must be a number above 0.")
         if self.limit_price is not None and self.stop_price is not None:
-            raise StrategyError(f"{self.side} {self.symbol}: give limit or stop, not both (stop-limit is not simulated).")
+            raise StrategyError(f"{self.side} {self.symbol}: give limit or stop, not both (no stop-limit here).")
         for name in ("limit_price", "stop_price"):
             price = getattr(self, name)
             if price is None:

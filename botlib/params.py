@@ -68,12 +68,12 @@ def explain(error: ValidationError, model: type[BaseModel], values: Mapping[str,
     """One sentence for each problem, joined by a line break."""
     lines = []
     for e in error.errors():
-        path = tuple(p for p in e["loc"] if isinstance(p, (str, int)) and p not in ("function-after", "function-before"))
+        path = tuple(p for p in e["loc"] if p not in ("function-after", "function-before"))
         name = ".".join(str(p) for p in path if not (isinstance(p, str) and ("[" in p or p in {"none", "Model"})))
         holder, field = _field(model, path)
         if e["type"] == "extra_forbidden":
             valid = list(holder.model_fields)
-            lines.append(f"unknown parameter '{name}'{nearest(path[-1], valid)} Valid: {', '.join(valid)}.".replace("' V", "'. V"))
+            lines.append(f"unknown parameter '{name}'{nearest(path[-1], valid) or '.'} Valid: {', '.join(valid)}.")
         elif e["type"] == "missing":
             lines.append(f"{name} is missing.")
         elif e["type"] == "value_error":
@@ -104,11 +104,11 @@ class Risk(Model):
     Sizes follow ``quantity = floor(|weight| * equity / close)`` on the decision's close (RULES: sizing).
     """
 
-    max_position_pct: float = percent(1.0, 100.0, 10.0, "largest position, percent of equity; weights are clipped to it")
-    stop_loss_pct: float | None = percent(0.25, 50.0, 5.0, "stop below the decision close (above for shorts); null: none")
-    take_profit_pct: float | None = percent(0.25, 500.0, 10.0, "target above the decision close; null: none")
-    fractional: bool = Field(False, description="fractional shares; only without stop and target (Alpaca has no legs on them)")
-    account: Literal["margin", "cash"] = Field("margin", description="margin allows shorts; cash needs settled cash for every buy")
+    max_position_pct: float = percent(1.0, 100.0, 10.0, "largest position; weights are clipped to it")
+    stop_loss_pct: float | None = percent(0.25, 50.0, 5.0, "stop below the decision's close; null: none")
+    take_profit_pct: float | None = percent(0.25, 500.0, 10.0, "target above the decision's close; null: none")
+    fractional: bool = Field(False, description="fractional shares; only without stop and target")
+    account: Literal["margin", "cash"] = Field("margin", description="margin allows shorts; cash pays for every buy")
     max_gross_exposure_pct: float = percent(1.0, 400.0, 100.0, "longs plus shorts, percent of equity, at submission")
 
     def model_post_init(self, _context: Any) -> None:
@@ -133,7 +133,7 @@ class Costs(Model):
                                      description="further slippage: this times (quantity / bar volume) squared",
                                      json_schema_extra={"unit": "in basis points (100 = 1 %)"})
     max_participation_pct: float | None = Field(None, ge=0.01, le=100.0,
-                                                description="largest share of a bar's volume a fill may take; null: no cap",
+                                                description="most of a bar's volume that fills may take; null: no cap",
                                                 json_schema_extra={"unit": "in percent (5.0 = 5 %)"})
     regulatory_fees: bool = Field(True, description="SEC, FINRA TAF and CAT fees by date")
     borrow_rate_pct: float = Field(0.0, ge=0.0, le=500.0, description="yearly rate on shorts' market value",

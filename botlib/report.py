@@ -40,8 +40,8 @@ from botlib.wording import (
 )
 
 __all__ = ["cost_figure", "equity_figure", "halts_table", "indicator_figure", "monthly_figure", "monthly_returns",
-           "quantile_figure", "settings_table", "show", "summary", "trade_distribution_figure", "trades_figure", "trades_table",
-           "warnings_table"]
+           "quantile_figure", "settings_table", "show", "summary", "trade_distribution_figure", "trades_figure",
+           "trades_table", "warnings_table"]
 
 
 def _ratio(value: float) -> str:

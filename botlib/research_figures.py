@@ -50,8 +50,8 @@ def quantile_figure(table: pd.DataFrame, signal_name: str, horizon: int) -> Figu
     error = math.hypot(top["standard_error_pct"], bottom["standard_error_pct"])
     verdict = "more than chance would show" if abs(gap) > 2.0 * error else "no more than chance would show"
     heading(ax, f"Highest less lowest quantile: {percent(gap, sign=True, digits=2)}, {verdict}",
-            f"{int(table['observations'].sum()):,} observations; whiskers are two standard errors; quantiles use the whole "
-            "sample, so this describes and does not trade")
+            f"{int(table['observations'].sum()):,} observations; whiskers are two standard errors; quantiles use the "
+            "whole sample, so this describes and does not trade")
     return figure
 
 
@@ -77,7 +77,8 @@ def indicator_figure(bars: Bars, symbol: str, indicators: Mapping[str, np.ndarra
                         f"There are: {', '.join(bars.symbols)}.")
     i, time = bars.symbols.index(symbol), TimeAxis(bars.index)
     figure = new_figure(3.2 + 1.7 * len(indicators))
-    axes = figure.subplots(1 + len(indicators), sharex=True, height_ratios=[2.2, *([1.0] * len(indicators))], squeeze=False)
+    heights = [2.2, *([1.0] * len(indicators))]
+    axes = figure.subplots(1 + len(indicators), sharex=True, height_ratios=heights, squeeze=False)
     price = axes[0, 0]
     price.plot(time.x, bars.close[:, i], color=BLUE, linewidth=1.0)
     style.value_scale(price, bars.close[:, i])
@@ -121,6 +122,7 @@ def cost_figure(honesty: Any, result: Any) -> Figure:
     ax.set_ylabel("Total return (%)")
     style.percent_axis(ax.yaxis)
     title = ("No edge, even without slippage" if math.isnan(gone) else
-             "The edge survives any likely slippage" if math.isinf(gone) else f"Slippage of {gone:.1f} bps takes the edge")
+             "The edge survives any likely slippage" if math.isinf(gone) else
+             f"Slippage of {gone:.1f} bps takes the edge")
     heading(ax, title, "the same backtest, run again at other slippages")
     return figure

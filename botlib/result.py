@@ -52,8 +52,8 @@ class BacktestResult:
         The engine's arrays behind all of the above.
     """
 
-    def __init__(self, *, bars: Bars, strategy: Any, cash: float, risk: Risk, costs: Costs, safety: SafetyControls | None,
-                 convention: Convention, signal_adjustment: Adjustment, book: Book, warnings: list[str]) -> None:
+    def __init__(self, *, bars: Bars, strategy: Any, cash: float, risk: Risk, costs: Costs,
+                 safety: SafetyControls | None, convention: Convention, signal_adjustment: Adjustment, book: Book, warnings: list[str]) -> None:
         self.bars, self.strategy, self.cash = bars, strategy, cash
         self.risk, self.costs, self.safety = risk, costs, safety
         self.convention, self.signal_adjustment = convention, signal_adjustment
@@ -61,8 +61,8 @@ class BacktestResult:
 
     def __repr__(self) -> str:
         first, last = self.bars.index[0].date(), self.bars.index[-1].date()
-        return (f"<BacktestResult {type(self.strategy).__name__} on {len(self.bars.symbols)} symbols, {first} to {last}: "
-                f"{self.metrics['total_return_pct']:.2f} %, {self.n_trades} trades>")
+        return (f"<BacktestResult {type(self.strategy).__name__} on {len(self.bars.symbols)} symbols, {first} to "
+                f"{last}: {self.metrics['total_return_pct']:.2f} %, {self.n_trades} trades>")
 
     @property
     def n_trades(self) -> int:
@@ -75,7 +75,8 @@ class BacktestResult:
 
     @cached_property
     def exposure(self) -> pd.Series:
-        return pd.Series(self.book.gross_curve / self.book.equity_curve, index=self.bars.index, name="exposure", copy=False)
+        share = self.book.gross_curve / self.book.equity_curve
+        return pd.Series(share, index=self.bars.index, name="exposure", copy=False)
 
     @cached_property
     def metrics(self) -> Mapping[str, float]:
@@ -83,7 +84,8 @@ class BacktestResult:
 
         a = self.book.world[0]
         return metrics(
-            self.book.equity_curve, self.bars.index, periods_per_year=self.bars.periods_per_year, sessions=self.bars.sessions,
+            self.book.equity_curve, self.bars.index, periods_per_year=self.bars.periods_per_year,
+            sessions=self.bars.sessions,
             pnl=self.book.rows("trades")["pnl"], exposure=self.book.gross_curve / self.book.equity_curve,
             traded_value=float(a["traded"]),
             costs_paid=float(a["commissions"] + a["fees_paid"] + a["slippage"] + a["interest"]),
@@ -147,6 +149,8 @@ class BacktestResult:
     @cached_property
     def halts(self) -> pd.DataFrame:
         rows = self.book.rows("halts")
+        if not len(rows):
+            return _no_halts(self.bars.index.dtype).copy(deep=False)
         return _frame({
             "time": self.bars.index.array[rows["bar"]],
             "limit": _labels(rows["limit"], HALT_LIMITS),
@@ -187,6 +191,14 @@ def _frame(columns: Mapping[str, Any]) -> pd.DataFrame:
     frame = pd.DataFrame(dict(enumerate(columns.values())), copy=False)
     frame.columns = _column_names(tuple(columns))
     return frame
+
+
+@lru_cache(maxsize=16)
+def _no_halts(times: Any) -> pd.DataFrame:
+    """The usual case, made once."""
+    none = np.zeros(0)
+    return _frame({"time": pd.DatetimeIndex([], dtype=times), "limit": _labels(none.astype(np.int8), HALT_LIMITS),
+                   "value_pct": none, "limit_pct": none, "state": _labels(none.astype(np.int8), STATES)})
 
 
 @lru_cache(maxsize=16)

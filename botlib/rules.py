@@ -2,8 +2,8 @@
 
 Pure compiled functions of numbers: sizes, ticks, what a bar fills and at which price, costs, buying power, splits. The
 compiled backtest, the local exchange and the sessions call these same functions, so their decisions cannot drift apart.
-Nothing here knows of time, files, networks or a strategy. Quantities are in shares and positive, ``side`` is +1 to buy and
--1 to sell (a position's side: +1 long, -1 short), prices in dollars. A NaN price fills nothing and sizes to nothing.
+Nothing here knows of time, files, networks or a strategy. Quantities are in shares and positive, ``side`` is +1 to buy
+and -1 to sell (a position's side: +1 long, -1 short), prices in dollars. A NaN price fills nothing and sizes to nothing.
 """
 
 from __future__ import annotations
@@ -211,8 +211,8 @@ def interest(amount: float, rate_pct: float, days: int) -> float:
 def reserve(side: int, quantity: float, kind: int, close: float, limit: float) -> float:
     """Buying power an entry holds from its submission to its execution.
 
-    A market buy at the last close, a limit buy at its limit, a buy stop at its cap; a short sale at the higher of its limit
-    and 3 % above the last close.
+    A market buy at the last close, a limit buy at its limit, a buy stop at its cap; a short sale at the higher of its
+    limit and 3 % above the last close.
     """
     if side > 0:
         return quantity * (close if kind == MARKET else limit)

@@ -30,7 +30,7 @@ class SafetyControls(Model):
     max_drawdown_pct: float = percent(0.5, 90.0, 5.0, "kill switch: fall of equity from its peak")
     max_daily_loss_pct: float = percent(0.25, 50.0, 2.0, "reduce-only for the rest of the session: fall from its start")
     max_position_size_pct: float = percent(1.0, 100.0, 10.0, "largest exposure to one symbol, percent of equity")
-    max_orders_per_day: int = Field(100, ge=1, le=10_000, description="risk-increasing orders a session; exits are free")
+    max_orders_per_day: int = Field(100, ge=1, le=10_000, description="orders a session that add risk; exits are free")
     require_explicit_enable: bool = Field(True, description="live trading needs its own flag and a typed line")
     on_kill: Literal["keep", "flatten"] = Field("keep", description="what the kill does with open positions")
 

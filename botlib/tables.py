@@ -11,8 +11,8 @@ import pandas as pd
 class TextTable(pd.DataFrame):
     """A frame of ready-made text.
 
-    In a notebook numbers stand right and words left, nothing is cut off, a running index is not shown, and a table without
-    rows says so. Styles are inline, because JupyterLab drops style sheets from notebooks it does not trust.
+    In a notebook numbers stand right and words left, nothing is cut off, a running index is not shown, and a table
+    without rows says so. Styles are inline: JupyterLab drops style sheets from notebooks it does not trust.
     """
 
     @property

@@ -76,7 +76,8 @@ class View:
         rows = self._book.orders[ids]
         return [{"symbol": self.bars.symbols[o["symbol"]], "side": "buy" if o["side"] > 0 else "sell",
                  "type": KINDS[o["kind"]], "purpose": "entry" if o["purpose"] == ENTRY else "exit",
-                 "quantity": float(o["quantity"]), "filled": float(o["filled"])} for o in rows if o["status"] == WORKING]
+                 "quantity": float(o["quantity"]), "filled": float(o["filled"])}
+                for o in rows if o["status"] == WORKING]
 
     def _column(self, symbol: str) -> int:
         try:
@@ -122,7 +123,8 @@ class _KnownBars:
 
     def __init__(self, bars: Bars, adjustment: str) -> None:
         self._bars, self._adjustment = bars, adjustment
-        self._acts = bars.actions is not None and len(bars.actions) > 0 and bars.adjustment == "raw" and adjustment != "raw"
+        known = bars.actions is not None and len(bars.actions) > 0
+        self._acts = known and bars.adjustment == "raw" and adjustment != "raw"
         self._count, self._seen = -1, bars
         if self._acts:
             assert bars.actions is not None
@@ -152,8 +154,8 @@ def _answer(answer: Any, bars: Bars, strategy: Any) -> tuple[np.ndarray | None, 
         row = np.full(n, np.nan)
         for symbol, target in answer.items():
             if symbol not in bars.symbols:
-                raise StrategyError(f"{type(strategy).__name__}.on_bar returned a target for '{symbol}', which is not among "
-                                    f"this run's symbols{nearest(symbol, bars.symbols)}")
+                raise StrategyError(f"{type(strategy).__name__}.on_bar returned a target for '{symbol}', which is not "
+                                    f"among this run's symbols{nearest(symbol, bars.symbols)}")
             row[bars.symbols.index(symbol)] = target
     else:
         row = np.asarray(answer, dtype=np.float64) if not isinstance(answer, (str, bytes)) else np.empty(0)

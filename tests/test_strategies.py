@@ -210,8 +210,8 @@ def test_long_signals_by_hand():
 def test_short_signals_by_hand():
     targets = targets_from_signals(entries=signals("x....x...."), exits=signals("..x......x"), weight=0.5,
                                    short_entries=signals(".x.....x.."), short_exits=signals("...x......"))
-    # 1: turns long to short; 2: the exit of longs says nothing to a short; 3: covers; 5: long again; 7: turns; 9: an exit
-    # of longs, but a short is held
+    # 1: turns long to short; 2: the exit of longs says nothing to a short; 3: covers; 5: long again; 7: turns; 9: an
+    # exit of longs, but a short is held
     np.testing.assert_array_equal(targets, [0.5, -0.5, NAN, 0, NAN, 0.5, NAN, -0.5, NAN, NAN])
 
 

@@ -150,7 +150,7 @@ def played():
     return play
 
 
-WORKLOADS = ["w1-d", "w1-real", pytest.param("w1-m", marks=pytest.mark.slow), pytest.param("w3", marks=pytest.mark.slow)]
+WORKLOADS = ["w1-d", "w1-real", "w1-m", pytest.param("w3", marks=pytest.mark.slow)]
 
 
 @pytest.mark.parametrize("workload", WORKLOADS)

@@ -227,7 +227,7 @@ def decide(w, t, row):
 
 @compiled()
 def submit(w, t, symbol, side, quantity, kind, limit, stop):
-    """An order a strategy names itself; entry or exit by what it does to the position. Returns R_NONE or the refusal."""
+    """An order a strategy names itself, entry or exit by what it does to the position. Returns R_NONE or the reason."""
     shares = position(w)[symbol]
     if side * shares < 0.0:
         purpose = EXIT if quantity >= abs(shares) else REDUCE

@@ -61,7 +61,8 @@ def book_fill(w, t, oid, quantity, price, asked, at_open):
         paid = rules.cents_up(paid)
         if w.fees:
             f = fee_rows(w)[w.fee_row]
-            fees = rules.regulatory_fees(o.side, quantity, price, f.sec_rate, f.taf_per_share, f.taf_max, f.cat_per_share)
+            fees = rules.regulatory_fees(o.side, quantity, price, f.sec_rate, f.taf_per_share, f.taf_max,
+                                         f.cat_per_share)
     fill = fills(w)[w.n_fills]
     w.n_fills += 1
     fill.order, fill.symbol, fill.bar, fill.side, fill.at_open = oid, o.symbol, t, o.side, at_open
@@ -254,8 +255,8 @@ def execute(w, t, oid, price, slips, at_open):
     lot_id = enter(w, t, oid, price, slips, at_open)
     if lot_id < 0 or at_open:
         return
-    # An entry within the bar: its stop may be hit in what is left of it, the worse case is taken. A target beyond a stop
-    # entry lies on the way; one beyond a limit entry may have traded before it, so it waits for the next bar.
+    # An entry within the bar: its stop may be hit in what is left of it, the worse case is taken. A target beyond a
+    # stop entry lies on the way; one beyond a limit entry may have traded before it, so it waits for the next bar.
     if o.filled >= o.quantity and lots(w)[lot_id].legs:
         legs_broker(w, t, lot_id, False, kind == rules.STOP)
 
@@ -285,8 +286,8 @@ def orders_within(w, t):
             o = orders(w)[oid]
             if o.kind != kind or o.status != WORKING:
                 continue
-            out, price, slips = rules.fill_within(kind, o.side, highs(w)[t, o.symbol], lows(w)[t, o.symbol], o.limit, o.stop,
-                                                  o.triggered)
+            out, price, slips = rules.fill_within(kind, o.side, highs(w)[t, o.symbol], lows(w)[t, o.symbol], o.limit,
+                                                  o.stop, o.triggered)
             if out == rules.FILLED:
                 execute(w, t, oid, price, slips, False)
 

@@ -61,7 +61,8 @@ def protect(w, lot_id, t, acts_from):
         lot.stop_order = new_order(w, t, lot.symbol, -lot.side, rules.STOP, STOP_LEG, lot.quantity, lot.cap, lot.stop)
         orders(w)[lot.stop_order].lot = lot_id
     if lot.target == lot.target:
-        lot.target_order = new_order(w, t, lot.symbol, -lot.side, rules.LIMIT, TARGET_LEG, lot.quantity, lot.target, 0.0)
+        lot.target_order = new_order(w, t, lot.symbol, -lot.side, rules.LIMIT, TARGET_LEG, lot.quantity, lot.target,
+                                     0.0)
         orders(w)[lot.target_order].lot = lot_id
     lot.legs = lot.stop_order >= 0 or lot.target_order >= 0
 

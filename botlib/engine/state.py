@@ -1,7 +1,7 @@
 """What the engine works on: settings, market and account, as one record and the arrays it points to.
 
-Because all state is here, a run can stop at any bar, be looked at or given more room from Python, and go on: ready targets
-run to the end in one call, ``on_bar`` strategies bar by bar.
+Because all state is here, a run can stop at any bar, be looked at or given more room from Python, and go on: ready
+targets run to the end in one call, ``on_bar`` strategies bar by bar.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ NO_LEG = math.nan
 
 SETTINGS = [
     ("textbook", "?"), ("shares", "?"), ("fractional", "?"), ("cash_account", "?"), ("safety", "?"), ("flatten", "?"),
-    ("fees", "?"), ("first_decision", "i8"), ("tolerance_pct", "f8"), ("max_position_pct", "f8"), ("stop_loss_pct", "f8"),
+    ("fees", "?"), ("first_decision", "i8"), ("tolerance_pct", "f8"), ("max_position_pct", "f8"),
+    ("stop_loss_pct", "f8"),
     ("take_profit_pct", "f8"), ("max_gross_pct", "f8"), ("commission_bps", "f8"), ("commission_per_share", "f8"),
     ("commission_min", "f8"), ("slippage_bps", "f8"), ("impact_bps", "f8"), ("participation_pct", "f8"),
     ("borrow_pct", "f8"), ("margin_pct", "f8"), ("max_drawdown_pct", "f8"), ("max_daily_loss_pct", "f8"),
@@ -44,7 +45,8 @@ SETTINGS = [
 ]
 ACCOUNT = [
     ("cash", "f8"), ("receivable", "f8"), ("reserved", "f8"), ("equity", "f8"), ("gross", "f8"), ("peak", "f8"),
-    ("day_start", "f8"), ("fees_paid", "f8"), ("commissions", "f8"), ("slippage", "f8"), ("interest", "f8"), ("dividends", "f8"),
+    ("day_start", "f8"), ("fees_paid", "f8"), ("commissions", "f8"), ("slippage", "f8"), ("interest", "f8"),
+    ("dividends", "f8"),
     ("traded", "f8"), ("action", "i8"), ("fee_row", "i8"), ("day_orders", "i8"), ("n_orders", "i8"), ("n_fills", "i8"),
     ("n_trades", "i8"), ("n_halts", "i8"), ("n_open", "i8"), ("n_held", "i8"), ("n_lots", "i8"), ("free_lot", "i8"),
     ("state", "i8"), ("daily_halt", "?"), ("n_clipped", "i8"), ("n_payable", "i8"),
@@ -88,8 +90,8 @@ PAYABLE = np.dtype([("session", "i4"), ("amount", "f8")], align=True)
 
 # Arrays by the name under which the world holds their address. Those of records have spare room at their end.
 PANELS = ("open", "high", "low", "close", "volume")  # (T, N) float64, read only
-PER_SYMBOL = {"last_close": "f8", "wanted": "f8", "standing": "f8", "position": "f8", "used": "f8", "entry_target": "f8",
-              "held": "i8", "entering": "i8", "head": "i8", "used_bar": "i8"}
+PER_SYMBOL = {"last_close": "f8", "wanted": "f8", "standing": "f8", "position": "f8", "used": "f8",
+              "entry_target": "f8", "held": "i8", "entering": "i8", "head": "i8", "used_bar": "i8"}
 _N_NAN = 3  # the first of them start as NaN, the last two as -1, the others as 0
 GROWING = {"working": np.dtype("i8"), "lots": LOT, "orders": ORDER, "fills": FILL, "trades": TRADE, "halts": HALT,
            "payable": PAYABLE}
@@ -105,8 +107,8 @@ WORLD = np.dtype(WORLD_FIELDS, align=True)
 """Everything the compiled code works on, in one record: settings, account, and where the arrays are.
 
 Numba counts references for each array an ordinary call passes on; with some thirty arrays that costs more than the
-engine's own work. So the record holds their addresses, and the accessors below make views of them. `Book` owns the arrays
-and outlives every run.
+engine's own work. So the record holds their addresses, and the accessors below make views of them. `Book` owns the
+arrays and outlives every run.
 """
 
 

@@ -29,7 +29,8 @@ class Contestant(MeanReversionMomentum):
 
 RISK = botlib.Risk(max_position_pct=100 * contest.POSITION, stop_loss_pct=100 * contest.STOP,
                    take_profit_pct=100 * contest.TARGET)
-COSTS = botlib.Costs(commission_bps=1e4 * contest.COMMISSION, slippage_bps=1e4 * contest.SLIPPAGE, regulatory_fees=False)
+COSTS = botlib.Costs(commission_bps=1e4 * contest.COMMISSION, slippage_bps=1e4 * contest.SLIPPAGE,
+                     regulatory_fees=False)
 
 
 def bars_of(name: str) -> botlib.Bars:
@@ -37,7 +38,8 @@ def bars_of(name: str) -> botlib.Bars:
     arrays = contest.load_arrays(name)
     index = pd.DatetimeIndex(arrays["ts"].astype("datetime64[ns]")).tz_localize("America/New_York")
     fields = {field: arrays[field] for field in ("open", "high", "low", "close", "volume")}
-    return botlib.Bars(index, [str(s) for s in arrays["syms"]], **fields, interval="1m" if name.endswith("-m") else "1d")
+    interval = "1m" if name.endswith("-m") else "1d"
+    return botlib.Bars(index, [str(s) for s in arrays["syms"]], **fields, interval=interval)
 
 
 def long_frame(name: str) -> pd.DataFrame:
