@@ -1,8 +1,8 @@
 """The one way botlib compiles functions: `@compiled`.
 
 Numba's disk cache checks only the file a function stands in, so a change in `rules.py` would leave a stale
-engine in the cache. Here the cache folder is named after a hash of every compiled module together with the versions that
-produce the code: a change anywhere gives a new folder, and old results can never come back.
+engine in the cache. Here the cache folder is named after a hash of every compiled module together with the versions
+that produce the code: a change anywhere gives a new folder, and old results can never come back.
 """
 
 from __future__ import annotations

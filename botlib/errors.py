@@ -57,6 +57,19 @@ class BotlibWarning(UserWarning):
         self.message = message
 
 
+_format_others = warnings.formatwarning
+
+
+def _format(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
+    """A `BotlibWarning` is a sentence for a person: the place in the code that raised it says nothing to him."""
+    if issubclass(category, BotlibWarning):
+        return f"{message}\n"
+    return _format_others(message, category, filename, lineno, line)
+
+
+warnings.formatwarning = _format
+
+
 def warn(name: str, message: str, *, stacklevel: int = 3) -> None:
     """Emit a `BotlibWarning`, attributed to the caller of the function that calls this."""
     warnings.warn(BotlibWarning(name, message), stacklevel=stacklevel)

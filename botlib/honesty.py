@@ -174,8 +174,8 @@ def _difference(result: BacktestResult, full: np.ndarray, cut: np.ndarray, first
     """The first target that changed, in words."""
     row, column = np.argwhere(~((full == cut) | (np.isnan(full) & np.isnan(cut))))[0]
     return (f"the target of {result.bars.symbols[column]} at {_time(result.bars, first + int(row))} is "
-            f"{full[row, column]:g} with all bars and {cut[row, column]:g} when they end at {_time(result.bars, t)}: the "
-            "strategy uses what was not known then.")
+            f"{full[row, column]:g} with all bars and {cut[row, column]:g} when they end at {_time(result.bars, t)}: "
+            "the strategy uses what was not known then.")
 
 
 def _time(bars: Bars, t: int) -> str:

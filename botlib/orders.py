@@ -14,8 +14,8 @@ from botlib.errors import StrategyError
 class Order:
     """A market, limit or stop order, good for the session in which it is first live.
 
-    One that adds to a position (or opens one) is an entry and carries the bracket legs of `Risk`; one against a position
-    is an exit and never sells more than is held. Use `buy` and `sell`.
+    One that adds to a position (or opens one) is an entry and carries the bracket legs of `Risk`; one against it is an
+    exit and never sells more than is held. Use `buy` and `sell`.
 
     Raises
     ------

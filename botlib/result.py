@@ -53,7 +53,8 @@ class BacktestResult:
     """
 
     def __init__(self, *, bars: Bars, strategy: Any, cash: float, risk: Risk, costs: Costs,
-                 safety: SafetyControls | None, convention: Convention, signal_adjustment: Adjustment, book: Book, warnings: list[str]) -> None:
+                 safety: SafetyControls | None, convention: Convention, signal_adjustment: Adjustment, book: Book,
+                 warnings: list[str]) -> None:
         self.bars, self.strategy, self.cash = bars, strategy, cash
         self.risk, self.costs, self.safety = risk, costs, safety
         self.convention, self.signal_adjustment = convention, signal_adjustment

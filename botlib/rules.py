@@ -3,7 +3,7 @@
 Pure compiled functions of numbers: sizes, ticks, what a bar fills and at which price, costs, buying power, splits. The
 compiled backtest, the local exchange and the sessions call these same functions, so their decisions cannot drift apart.
 Nothing here knows of time, files, networks or a strategy. Quantities are in shares and positive, ``side`` is +1 to buy
-and -1 to sell (a position's side: +1 long, -1 short), prices in dollars. A NaN price fills nothing and sizes to nothing.
+and -1 to sell (a position's side: +1 long, -1 short), prices in dollars. A NaN price fills and sizes nothing.
 """
 
 from __future__ import annotations

@@ -19,6 +19,12 @@ class TextTable(pd.DataFrame):
     def _constructor(self) -> Any:
         return TextTable
 
+    def __repr__(self) -> str:
+        if not len(self):
+            return "none"
+        with pd.option_context("display.max_colwidth", None):
+            return self.to_string(index=not isinstance(self.index, pd.RangeIndex), justify="left")
+
     def _repr_html_(self) -> str:
         if not len(self):
             return "<p>none</p>"
