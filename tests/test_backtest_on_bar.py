@@ -163,6 +163,16 @@ def test_entries_share_buying_power_in_the_order_given():
     assert result.positions.to_dict() == {"A": 300.0, "B": 700.0}
 
 
+@pytest.mark.xfail(reason="bug 10: entries of both sides may work at once, and both may fill")
+@pytest.mark.parametrize("orders", [
+    [buy("A", 10), sell("A", 10)], [buy("A", 10, stop=102.0), sell("A", 30, stop=98.0)],
+])
+def test_an_entry_against_a_working_one_is_refused(orders):
+    """Alpaca: 403, "opposite side market/stop order exists"."""
+    result = run({"A": [100, (100, 103, 97, 100), 100]}, OnBar({0: orders}))
+    assert [fate[2] for fate in fates(result)] == ["filled", "rejected"]
+
+
 # --- Exits -------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("order", "bar", "expected"), [

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 from engine_helpers import NAN, Given, OnBar, fills, run
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from worlds import World, rebuild, worlds
 
@@ -32,6 +32,7 @@ SAFETY = [None, SafetyControls(max_position_size_pct=100.0, max_orders_per_day=3
           SafetyControls(max_position_size_pct=100.0, on_kill="flatten")]
 ANY = {"risk": st.sampled_from(RISKS), "costs": st.sampled_from(COSTS), "safety": st.sampled_from(SAFETY)}
 SOME = settings(max_examples=60)
+UNSHRUNK = settings(max_examples=60, phases=[Phase.generate])  # for what is known to fail
 
 
 def orders_of(world: World):
@@ -164,7 +165,7 @@ def test_on_bar_does_what_targets_do(world, risk, costs, safety):
 
 
 @pytest.mark.xfail(reason="bug 1: ready targets are not looked at again after an entry expired")
-@SOME
+@UNSHRUNK
 @given(world=worlds(volumes=True), **ANY)
 def test_on_bar_does_what_targets_do_where_orders_expire(world, risk, costs, safety):
     level = {s: [0.2 if (w or 0.0) >= 0.0 else w for w in column] for s, column in world.targets.items()}
@@ -196,12 +197,22 @@ def test_no_entry_exceeds_the_limits_when_it_is_submitted(world, risk, costs, sa
 
 
 @SOME
-@given(world=worlds(volumes=True), named=st.booleans(), risk=ANY["risk"], costs=ANY["costs"])
-def test_no_position_goes_through_zero(world, named, risk, costs):
-    """From long to short only over a bar's close that sees it flat, and a cash account is never short."""
-    result = run(world.bars, orders_of(world) if named else Given(world.targets), risk=risk, costs=costs)
-    held: dict[str, float] = {}
-    for bar, symbol, side, quantity, _ in fills(result):
+@given(world=worlds(volumes=True), risk=ANY["risk"], costs=ANY["costs"])
+def test_no_position_goes_through_zero(world, risk, costs):
+    crosses_no_zero(world, Given(world.targets), risk, costs)
+
+
+@pytest.mark.xfail(reason="bug 10: entries of both sides may work at once")
+@UNSHRUNK
+@given(world=worlds(volumes=True), risk=ANY["risk"], costs=ANY["costs"])
+def test_no_position_goes_through_zero_by_named_orders(world, risk, costs):
+    crosses_no_zero(world, orders_of(world), risk, costs)
+
+
+def crosses_no_zero(world: World, strategy, risk: botlib.Risk, costs: botlib.Costs) -> None:
+    """From long to short only over a fill that leaves the symbol flat; a cash account is never short."""
+    held: dict[str, float] = {}  # in shares of the first bar
+    for bar, symbol, side, quantity, _ in fills(run(world.bars, strategy, risk=risk, costs=costs)):
         before = held.get(symbol, 0.0) * split_ratio(world, symbol, bar)
         after = before + (quantity if side == "buy" else -quantity)
         held[symbol] = after / split_ratio(world, symbol, bar)

@@ -227,3 +227,10 @@ def test_columns_come_in_any_order():
 
     result = botlib.backtest(make_bars({"B": FLAT, "A": FLAT}), Row(), risk=BARE, costs=FREE, safety=None)
     assert result.positions.to_dict() == {"A": 100.0, "B": 200.0}
+
+
+@pytest.mark.xfail(reason="bug 15: putting symbols in the order of names drops labels at which nothing printed")
+def test_no_bar_is_lost():
+    result = run({"B": [100, None, 100, 100], "A": [100, None, 100, 100]}, {"A": [None, None, 0.1]})
+    assert len(result.equity) == 4
+    assert fills(result) == [(3, "A", "buy", 100.0, 100.0)]

@@ -57,7 +57,9 @@ def worlds(draw: Any, *, holes: bool = True, actions: bool = True, volumes: bool
             prices = np.round([max(open_, 1.5), *path], 2)
             volume = float(rng.choice([0.0, 60.0, 900.0, 1e6])) if volumes else 1e6
             bar = (prices[0], prices.max(), prices.min(), prices[-1], volume)
-            column.append(None if rng.random() < hole else tuple(float(x) for x in bar))
+            others = [cells[s][t] for s in cells]  # some symbol always prints, as in bars made from a frame
+            must = len(cells) == len(symbols) - 1 and len(symbols) > 1 and all(cell is None for cell in others)
+            column.append(None if rng.random() < hole and not must else tuple(float(x) for x in bar))
             price = max(float(prices[-1]), 1.5)
         cells[symbol] = column
     targets = {s: [WEIGHTS[i] for i in rng.integers(0, len(WEIGHTS), count)] for s in symbols}
