@@ -22,11 +22,16 @@ def has_room(w):
 @compiled()
 def is_new(w, row):
     """Whether a row of targets asks for anything but what is held already."""
-    wanted_now, tolerates = wanted(w), w.tolerance_pct == w.tolerance_pct
-    for i in range(w.symbols):
-        if row[i] == row[i] and (tolerates or row[i] != wanted_now[i]):
-            return True
-    return False
+    wanted_now = wanted(w)
+    if w.tolerance_pct == w.tolerance_pct:
+        for i in range(w.symbols):
+            if row[i] == row[i]:
+                return True
+        return False
+    new = 0
+    for i in range(w.symbols):  # without branches, so that it runs on several symbols at once
+        new += (row[i] == row[i]) & (row[i] != wanted_now[i])
+    return new > 0
 
 
 @compiled()

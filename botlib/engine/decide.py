@@ -7,7 +7,7 @@ import math
 from botlib import rules, safety
 from botlib._jit import compiled
 from botlib.engine.fills import drop_ended
-from botlib.engine.lots import end_order, end_symbol_legs, new_order
+from botlib.engine.lots import end_entry, end_order, end_symbol_legs, new_order
 from botlib.engine.state import (
     CANCELLED,
     ENTRY,
@@ -115,7 +115,7 @@ def cancel_entries(w, t, symbol):
     for i in range(w.n_open):
         o = orders(w)[working(w)[i]]
         if o.symbol == symbol and o.purpose == ENTRY and o.status == WORKING:
-            end_order(w, working(w)[i], t, CANCELLED, R_REPLACED)
+            end_entry(w, working(w)[i], t, CANCELLED, R_REPLACED)
             ended = True
     if ended:
         drop_ended(w)
@@ -208,8 +208,11 @@ def decide(w, t, row):
     any_standing = w.any_standing
     w.any_standing = False
     for symbol in range(len(row)):
-        if row[symbol] == row[symbol] or (any_standing and standing(w)[symbol] == standing(w)[symbol]):
-            target = decide_exit(w, t, symbol, row[symbol])
+        target = row[symbol]
+        if target == 0.0 and position(w)[symbol] == 0.0 and not any_standing and w.n_open == 0:
+            continue  # flat already
+        if target == target or (any_standing and standing(w)[symbol] == standing(w)[symbol]):
+            target = decide_exit(w, t, symbol, target)
             if target == target:
                 entering(w)[n], entry_target(w)[n] = symbol, target
                 n += 1

@@ -6,7 +6,7 @@ import math
 
 from botlib import rules
 from botlib._jit import compiled
-from botlib.engine.lots import add_lot, close_lot, end_legs, end_order, protect, protect_symbol
+from botlib.engine.lots import add_lot, close_lot, end_entry, end_legs, end_order, protect, protect_symbol
 from botlib.engine.state import (
     CANCELLED,
     DONE,
@@ -96,7 +96,7 @@ def enter(w, t, oid, price, slips, at_open):
             o.quantity = rules.round_quantity(o.notional / (fill * (1.0 + w.commission_bps / 10_000.0)), w.fractional)
         needed = o.quantity * fill * (1.0 + w.commission_bps / 10_000.0)
         if o.quantity <= 0.0 or needed > w.cash:
-            end_order(w, oid, t, REJECTED, R_BELOW_ONE_SHARE if o.quantity <= 0.0 else R_BUYING_POWER)
+            end_entry(w, oid, t, REJECTED, R_BELOW_ONE_SHARE if o.quantity <= 0.0 else R_BUYING_POWER)
             return -1
         o.stop_loss = fill * (1.0 - o.side * w.stop_loss_pct / 100.0)
         o.take_profit = fill * (1.0 + o.side * w.take_profit_pct / 100.0)

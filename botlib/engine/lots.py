@@ -35,6 +35,13 @@ def end_order(w, oid, t, status, reason):
 
 
 @compiled()
+def end_entry(w, oid, t, status, reason):
+    """An entry ends without a fill: its target was not reached, so the same one may be asked for again."""
+    end_order(w, oid, t, status, reason)
+    wanted(w)[orders(w)[oid].symbol] = math.nan
+
+
+@compiled()
 def new_order(w, t, symbol, side, kind, purpose, quantity, limit, stop):
     """Append a working order and return its id; legs rest with their lot, all others in the working list."""
     oid = w.n_orders

@@ -7,7 +7,7 @@ import math
 from botlib import rules, safety
 from botlib._jit import compiled
 from botlib.engine.fills import drop_ended, fill_legs, orders_at_open, orders_within
-from botlib.engine.lots import end_order, protect_symbol
+from botlib.engine.lots import end_entry, end_order, protect_symbol
 from botlib.engine.state import (
     CANCELLED,
     DIVIDEND,
@@ -120,8 +120,10 @@ def expire_orders(w, t):
     for i in range(w.n_open):
         oid = working(w)[i]
         o = orders(w)[oid]
-        end_order(w, oid, t, EXPIRED, R_SESSION_CLOSE)
-        if o.purpose != ENTRY:
+        if o.purpose == ENTRY:
+            end_entry(w, oid, t, EXPIRED, R_SESSION_CLOSE)
+        else:
+            end_order(w, oid, t, EXPIRED, R_SESSION_CLOSE)
             if o.purpose == EXIT and o.kind == rules.MARKET and standing(w)[o.symbol] != standing(w)[o.symbol]:
                 standing(w)[o.symbol] = 0.0
                 w.any_standing = True
@@ -139,7 +141,7 @@ def check_safety(w, t):
         add_halt(w, t, 0, w.state, safety.fall_pct(w.equity, w.peak), w.max_drawdown_pct)
         for i in range(w.n_open):
             if orders(w)[working(w)[i]].purpose == ENTRY:
-                end_order(w, working(w)[i], t, CANCELLED, R_KILL)
+                end_entry(w, working(w)[i], t, CANCELLED, R_KILL)
         drop_ended(w)
         if w.flatten:
             for i in range(w.n_held):
