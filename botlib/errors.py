@@ -60,7 +60,8 @@ class BotlibWarning(UserWarning):
 _format_others = warnings.formatwarning
 
 
-def _format(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
+def _format(message: Warning | str, category: type[Warning], filename: str, lineno: int,
+            line: str | None = None) -> str:
     """A `BotlibWarning` is a sentence for a person: the place in the code that raised it says nothing to him."""
     if issubclass(category, BotlibWarning):
         return f"{message}\n"

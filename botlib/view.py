@@ -110,8 +110,7 @@ def run_on_bar(bars: Bars, strategy: Any, book: Book, adjustment: str) -> None:
         if row is not None and late:
             row = np.where([t < late.get(i, 0) for i in range(len(row))], np.nan, row)
         orders = [o for o in orders if o.symbol not in bars.symbols or t >= late.get(bars.symbols.index(o.symbol), 0)]
-        if row is not None or book["any_standing"]:
-            engine.decide_row(book.world, t, keep if row is None else row)
+        engine.decide_row(book.world, t, keep if row is None else row)
         while book["n_orders"] + 8 * (len(orders) + 1) + 2 * book["n_lots"] > book["room"]:
             book.grow()
         for order in orders:

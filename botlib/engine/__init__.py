@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from botlib._jit import compiled
-from botlib.engine.decide import decide, submit
+from botlib.engine.decide import asked, decide, submit
 from botlib.engine.sessions import advance
-from botlib.engine.state import Book, equity_curve, gross_curve, wanted
+from botlib.engine.state import Book, equity_curve, gross_curve
 
 __all__ = ["Book", "decide_row", "run", "run_targets", "step", "submit_order"]
 
@@ -20,21 +20,6 @@ def has_room(w):
 
 
 @compiled()
-def is_new(w, row):
-    """Whether a row of targets asks for anything but what is held already."""
-    wanted_now = wanted(w)
-    if w.tolerance_pct == w.tolerance_pct:
-        for i in range(w.symbols):
-            if row[i] == row[i]:
-                return True
-        return False
-    new = 0
-    for i in range(w.symbols):  # without branches, so that it runs on several symbols at once
-        new += (row[i] == row[i]) & (row[i] != wanted_now[i])
-    return new > 0
-
-
-@compiled()
 def run(world, targets, start, stop):
     """Run bars ``start`` to ``stop`` (exclusive) on ready targets (T, N).
 
@@ -43,15 +28,17 @@ def run(world, targets, start, stop):
     w = world[0]
     equity, gross = equity_curve(w), gross_curve(w)
     for t in range(start, stop):
-        idle = w.n_held == 0 and w.n_open == 0 and not w.any_standing
-        if idle and (t < w.first_decision or not is_new(w, targets[t])):
+        decides = t >= w.first_decision
+        if w.n_held == 0 and w.n_open == 0 and not (decides and asked(w, targets[t])):
             equity[t], gross[t] = w.equity, 0.0  # nothing can happen: the session begins when something does
             continue
         if not has_room(w):
             return t
         advance(w, t)
-        if t >= w.first_decision and (w.any_standing or is_new(w, targets[t])):
-            decide(w, t, targets[t])
+        if decides:
+            candidates = asked(w, targets[t])
+            if candidates:
+                decide(w, t, targets[t], candidates)
     return stop
 
 
@@ -68,7 +55,8 @@ def step(world, t):
 @compiled()
 def decide_row(world, t, row):
     """Turn one row of targets (N,) into orders at the close of bar ``t``."""
-    decide(world[0], t, row)
+    w = world[0]
+    decide(w, t, row, asked(w, row))
 
 
 @compiled()

@@ -161,7 +161,6 @@ def decide_exit(w, t, symbol, target):
         if target != target:
             return math.nan
     if not close > 0.0:  # no bar, no decision; what is standing stays so
-        w.any_standing = True
         return math.nan
     standing(w)[symbol] = math.nan
     target = clipped(w, close, target)
@@ -174,7 +173,6 @@ def decide_exit(w, t, symbol, target):
     if target * shares <= 0.0:  # flat, or the other side: close now, enter at the close that sees it flat
         if target != 0.0:
             standing(w)[symbol] = target
-            w.any_standing = True
         cancel_entries(w, t, symbol)
         free = abs(shares) - working_quantity(w, symbol, -1 if shares > 0.0 else 1, False)
         if free > 0.0:
@@ -202,20 +200,42 @@ def decide_exit(w, t, symbol, target):
 
 
 @compiled()
-def decide(w, t, row):
-    """Turn one row of targets (N,) into orders: exits first, then entries in the order of names."""
+def asks(target, now, standing_now, tolerates):
+    """Whether a symbol is to be decided on: its target is not the one held, nor zero while flat; or one stands."""
+    new = (target == target) & (tolerates | (target != now)) & ((target != 0.0) | (now == now))
+    return new | (standing_now == standing_now)
+
+
+@compiled()
+def asked(w, row):
+    """Collect in `entering` the symbols to decide on, and return how many."""
+    wanted_now, standing_now, found = wanted(w), standing(w), entering(w)
+    tolerates = w.tolerance_pct == w.tolerance_pct
     n = 0
-    any_standing = w.any_standing
-    w.any_standing = False
-    for symbol in range(len(row)):
-        target = row[symbol]
-        if target == 0.0 and position(w)[symbol] == 0.0 and not any_standing and w.n_open == 0:
-            continue  # flat already
-        if target == target or (any_standing and standing(w)[symbol] == standing(w)[symbol]):
-            target = decide_exit(w, t, symbol, target)
-            if target == target:
-                entering(w)[n], entry_target(w)[n] = symbol, target
-                n += 1
+    for i in range(w.symbols):  # counting alone runs on several symbols at once, and mostly finds none
+        n += asks(row[i], wanted_now[i], standing_now[i], tolerates)
+    if n == 0:
+        return 0
+    n = 0
+    for i in range(w.symbols):
+        found[n] = i
+        n += asks(row[i], wanted_now[i], standing_now[i], tolerates)
+    return n
+
+
+@compiled()
+def decide(w, t, row, candidates):
+    """Turn a row of targets (N,) into orders, exits first, then entries, in the order of names.
+
+    ``candidates`` symbols stand in `entering`, as `asked` left them.
+    """
+    n = 0
+    for i in range(candidates):
+        symbol = entering(w)[i]
+        target = decide_exit(w, t, symbol, row[symbol])
+        if target == target:
+            entering(w)[n], entry_target(w)[n] = symbol, target
+            n += 1
     for i in range(n):
         symbol, target = entering(w)[i], entry_target(w)[i]
         side = 1 if target > 0.0 else -1
@@ -235,4 +255,7 @@ def submit(w, t, symbol, side, quantity, kind, limit, stop):
     if side * shares < 0.0:
         purpose = EXIT if quantity >= abs(shares) else REDUCE
         return submit_exit(w, t, symbol, quantity, purpose, kind, limit, stop)
-    return submit_entry(w, t, symbol, side, quantity, kind, limit, stop, quantity * closes(w)[t, symbol])
+    refusal = submit_entry(w, t, symbol, side, quantity, kind, limit, stop, quantity * closes(w)[t, symbol])
+    if refusal == R_NONE:
+        wanted(w)[symbol] = math.inf  # not a target, but one that is set later replaces it
+    return refusal

@@ -126,7 +126,6 @@ def expire_orders(w, t):
             end_order(w, oid, t, EXPIRED, R_SESSION_CLOSE)
             if o.purpose == EXIT and o.kind == rules.MARKET and standing(w)[o.symbol] != standing(w)[o.symbol]:
                 standing(w)[o.symbol] = 0.0
-                w.any_standing = True
             protect_symbol(w, o.symbol, t)
     w.n_open = 0
 
@@ -146,7 +145,6 @@ def check_safety(w, t):
         if w.flatten:
             for i in range(w.n_held):
                 standing(w)[held(w)[i]] = 0.0
-            w.any_standing = True
     elif w.state == safety.REDUCE_ONLY and not w.daily_halt:
         w.daily_halt = True
         add_halt(w, t, 1, w.state, safety.fall_pct(w.equity, w.day_start), w.max_daily_loss_pct)

@@ -50,7 +50,7 @@ ACCOUNT = [
     ("traded", "f8"), ("action", "i8"), ("fee_row", "i8"), ("day_orders", "i8"), ("n_orders", "i8"), ("n_fills", "i8"),
     ("n_trades", "i8"), ("n_halts", "i8"), ("n_open", "i8"), ("n_held", "i8"), ("n_lots", "i8"), ("free_lot", "i8"),
     ("state", "i8"), ("daily_halt", "?"), ("n_clipped", "i8"), ("n_payable", "i8"),
-    ("any_standing", "?"), ("session", "i8"),
+    ("session", "i8"),
 ]
 ORDER = np.dtype([
     ("symbol", "i4"), ("decided", "i4"), ("closed", "i4"), ("lot", "i4"), ("side", "i1"), ("kind", "i1"),
