@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import math
 from functools import lru_cache
 from typing import Any, Literal, get_args
@@ -66,16 +68,17 @@ def backtest(bars: Bars, strategy: Any, *, cash: float = 100_000.0, risk: Risk =
     """
     _check_inputs(bars, strategy, cash, risk, costs, safety, convention, signal_adjustment)
     warnings: list[str] = []
-    order = _name_order(bars) if convention == "broker" else None
-    if order is not None:
-        bars = bars.select([bars.symbols[i] for i in order])
+    given = strategy if dataclasses.is_dataclass(strategy) else copy.copy(strategy)  # before it has seen the bars
+    if convention == "broker":
+        bars = _in_name_order(bars)
     book = _book(bars, strategy, float(cash), risk, costs, safety, convention, warnings)
     if hasattr(strategy, "on_bar"):
         run_on_bar(bars, strategy, book, signal_adjustment)
     else:
         engine.run_targets(book, strategy_targets(strategy, bars, signal_adjustment))
     result = BacktestResult(bars=bars, strategy=strategy, cash=float(cash), risk=risk, costs=costs, safety=safety,
-                            convention=convention, signal_adjustment=signal_adjustment, book=book, warnings=warnings)
+                            convention=convention, signal_adjustment=signal_adjustment, book=book, warnings=warnings,
+                            given=given)
     _late_warnings(result, quiet)
     return result
 
@@ -108,8 +111,11 @@ def _check_inputs(bars: Bars, strategy: Any, cash: float, risk: Risk, costs: Cos
     check_position_limits(risk, safety)
 
 
-def strategy_targets(strategy: Any, bars: Bars, signal_adjustment: str) -> np.ndarray:
-    """(T, N) checked targets; whatever the strategy's own code raises is its fault, said in one sentence."""
+def strategy_targets(strategy: Any, bars: Bars, signal_adjustment: str, *, own_warmups: bool = True) -> np.ndarray:
+    """(T, N) checked targets, as a rule without those of symbols still in their own warm-up.
+
+    Whatever the strategy's own code raises is its fault, said in one sentence.
+    """
     seen = bars.signal_view(signal_adjustment) if bars.actions is not None else bars
     try:
         targets = strategy.targets(seen)
@@ -117,7 +123,8 @@ def strategy_targets(strategy: Any, bars: Bars, signal_adjustment: str) -> np.nd
         raise
     except Exception as error:
         raise StrategyError(f"{type(strategy).__name__}.targets raised {describe_error(error)}") from error
-    return _after_own_warmup(check_targets(targets, bars, strategy), bars, warmup_bars(strategy))
+    targets = check_targets(targets, bars, strategy)
+    return _after_own_warmup(targets, bars, warmup_bars(strategy)) if own_warmups else targets
 
 
 def own_warmup(bars: Bars, warmup: int) -> dict[int, int]:
@@ -152,10 +159,13 @@ def describe_error(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}{place}"
 
 
-def _name_order(bars: Bars) -> list[int] | None:
-    """Columns in the order of symbol names, in which a broker run works; None when they already are."""
+def _in_name_order(bars: Bars) -> Bars:
+    """The same bars with their columns in the order of symbol names, in which a broker run works."""
     order = sorted(range(len(bars.symbols)), key=bars.symbols.__getitem__)
-    return None if order == list(range(len(order))) else order
+    if order == list(range(len(order))):
+        return bars
+    made: Bars = bars.memo("in name order", lambda: bars.reordered(order))
+    return made
 
 
 def warmup_bars(strategy: Any) -> int:
@@ -175,7 +185,7 @@ def _book(bars: Bars, strategy: Any, cash: float, risk: Risk, costs: Costs, safe
         actions = _actions(bars)
     fees = _fees(bars, warnings) if costs.regulatory_fees else _NO_FEES
     market = bars.memo("market", lambda: market_arrays(
-        [bars.open, bars.high, bars.low, bars.close, bars.volume], bars.sessions))
+        [bars.open, bars.high, bars.low, bars.close, bars.volume], bars.sessions, bars.last_session_bar))
     rules_of_run = (risk, costs, safety, convention == "textbook", strategy.unit, warmup_bars(strategy),
                     getattr(strategy, "rebalance_tolerance_pct", None))
     return Book(_settings(*rules_of_run), market, actions, fees, cash)

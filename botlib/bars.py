@@ -190,6 +190,26 @@ class Bars:
         made._findings = tuple(f for f in self._findings if f.symbol in ("", *wanted))
         return made
 
+    def reordered(self, order: Sequence[int]) -> Bars:
+        """The same symbols with their columns in another order; no label is lost."""
+        columns = list(order)
+        made = Bars(self.index, [self.symbols[i] for i in columns],
+                    **{f: getattr(self, f)[:, columns] for f in FIELDS}, interval=self.interval,
+                    calendar=self.calendar, adjustment=self.adjustment, actions=self.actions,
+                    extra={name: panel[:, columns] for name, panel in self.extra.items()})
+        made._cache["sessions"] = self.sessions
+        made._findings = self._findings
+        return made
+
+    def copied(self) -> Bars:
+        """The same bars in memory of their own: nothing of the arrays they were cut from can be reached."""
+        made = Bars(self.index.copy(), self.symbols, **{f: getattr(self, f).copy() for f in FIELDS},
+                    interval=self.interval, calendar=self.calendar, adjustment=self.adjustment,
+                    actions=None if self.actions is None else self.actions.copy(),
+                    extra={name: panel.copy() for name, panel in self.extra.items()})
+        made._findings = self._findings
+        return made
+
     def _cut(self, first: int, stop: int) -> Bars:
         rows = slice(first, stop)
         made = Bars(self.index[rows], self.symbols, **{f: getattr(self, f)[rows] for f in FIELDS},

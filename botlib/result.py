@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -25,7 +27,8 @@ from botlib.safety import SafetyControls
 if TYPE_CHECKING:
     from botlib.backtesting import Adjustment, Convention
 
-EXIT_REASONS = ("order", "signal", "reduce", "stop", "target")
+EXIT_REASONS = ("split", "signal", "reduce", "stop", "target")
+"""By purpose of the closing order; "split": shares that a reverse split paid out in cash."""
 
 
 class BacktestResult:
@@ -54,11 +57,12 @@ class BacktestResult:
 
     def __init__(self, *, bars: Bars, strategy: Any, cash: float, risk: Risk, costs: Costs,
                  safety: SafetyControls | None, convention: Convention, signal_adjustment: Adjustment, book: Book,
-                 warnings: list[str]) -> None:
+                 warnings: list[str], given: Any = None) -> None:
         self.bars, self.strategy, self.cash = bars, strategy, cash
         self.risk, self.costs, self.safety = risk, costs, safety
         self.convention, self.signal_adjustment = convention, signal_adjustment
         self.book, self.warnings = book, warnings
+        self._given = strategy if given is None else given
 
     def __repr__(self) -> str:
         first, last = self.bars.index[0].date(), self.bars.index[-1].date()
@@ -164,6 +168,12 @@ class BacktestResult:
     def positions(self) -> pd.Series:
         """Signed shares still held at the end."""
         return pd.Series(self.book.position, index=list(self.bars.symbols), name="position")
+
+    def fresh_strategy(self) -> Any:
+        """The strategy as it was given, with nothing remembered from this run."""
+        if dataclasses.is_dataclass(self._given):
+            return dataclasses.replace(self._given)  # type: ignore[type-var]
+        return copy.copy(self._given)
 
     @property
     def actions(self) -> np.ndarray:

@@ -37,14 +37,18 @@ def ticks_per_dollar(price: float) -> float:
 
 @compiled()
 def floor_to_tick(price: float) -> float:
-    """The highest valid price not above ``price``."""
+    """The highest valid price not above ``price``; a missing one (NaN) stays missing."""
+    if not price > 0.0:
+        return price
     n = ticks_per_dollar(price)
     return math.floor(price * n + _TICK_SLACK) / n
 
 
 @compiled()
 def ceil_to_tick(price: float) -> float:
-    """The lowest valid price not below ``price``."""
+    """The lowest valid price not below ``price``; a missing one (NaN) stays missing."""
+    if not price > 0.0:
+        return price
     n = ticks_per_dollar(price)
     return math.ceil(price * n - _TICK_SLACK) / n
 
@@ -240,7 +244,7 @@ def fits(needed: float, available: float) -> bool:
 
 @compiled()
 def split_quantity(quantity: float, ratio: float, fractional: bool) -> float:
-    """Shares after a split; a fraction of a share is paid out in cash (see `split_cash_in_lieu`)."""
+    """Shares of a position after a split; a fraction of a share is paid out in cash (see `split_cash_in_lieu`)."""
     return round_quantity(quantity * ratio, fractional)
 
 

@@ -32,7 +32,7 @@ LONG, SHORT = BLUE, PURPLE
 # Exit reason: colour, marker; colour is never the only difference.
 EXITS = {
     "signal": (SKY, "o"), "target": (GREEN, "D"), "stop": (VERMILLION, "X"), "reduce": (ORANGE, "s"),
-    "order": (BLACK, "P"),
+    "split": (BLACK, "P"),
 }
 
 LOG_FROM = 4.0  # a logarithmic axis from this ratio of highest to lowest value

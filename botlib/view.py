@@ -155,9 +155,12 @@ def _answer(answer: Any, bars: Bars, strategy: Any) -> tuple[np.ndarray | None, 
             if symbol not in bars.symbols:
                 raise StrategyError(f"{type(strategy).__name__}.on_bar returned a target for '{symbol}', which is not "
                                     f"among this run's symbols{nearest(symbol, bars.symbols)}")
-            row[bars.symbols.index(symbol)] = target
+            row[bars.symbols.index(symbol)] = target if isinstance(target, (int, float, np.number)) else np.inf
     else:
-        row = np.asarray(answer, dtype=np.float64) if not isinstance(answer, (str, bytes)) else np.empty(0)
+        try:
+            row = np.asarray(answer, dtype=np.float64) if not isinstance(answer, (str, bytes)) else np.empty(0)
+        except (TypeError, ValueError):
+            row = np.empty(0)
     if row.shape != (n,) or np.isinf(row).any():
         raise StrategyError(f"{type(strategy).__name__}.on_bar returned {answer!r:.60}; it must be None, orders, a "
                             f"{{symbol: target}} map or {n} finite targets (NaN keeps).")

@@ -7,6 +7,7 @@ import pytest
 from engine_helpers import BARE, FREE, NEW_YORK, Given, OnBar, fates, fills, make_bars, run
 
 import botlib
+from botlib import buy
 from botlib.safety import SafetyControls
 
 LEGS = botlib.Risk(max_position_pct=100.0, stop_loss_pct=5.0, take_profit_pct=10.0)
@@ -22,7 +23,7 @@ def dividend(cells, targets, value, *, ex=THURSDAY, paid=None, **options):
     return run(make_bars(cells, actions=[("A", ex, "cash_dividend", value, paid)]), targets, **options)
 
 
-# --- Splits ------------------------------------------------------------------------------------------------------------
+# --- Splits -----------------------------------------------------------------------------------------------------------
 
 def test_a_split_changes_quantities_and_never_equity():
     result = split({"A": [100, 100, 100, 50, 50]}, {"A": [0.1]})
@@ -72,7 +73,6 @@ def test_a_resting_entry_is_split():
     assert fills(result) == [(3, "A", "buy", 200.0, 50.0), (4, "A", "sell", 200.0, 55.0)]
 
 
-@pytest.mark.xfail(reason="bug 3: a leg that does not exist becomes an order at the first split before the fill")
 @pytest.mark.parametrize("legs", [{"take_profit_pct": None}, {"stop_loss_pct": None, "take_profit_pct": None}])
 @pytest.mark.parametrize("weight", [0.1, -0.1])
 def test_a_resting_entry_without_legs_is_split(legs, weight):
@@ -93,6 +93,12 @@ def test_a_resting_reduction_is_split():
     assert result.positions["A"] == 80.0
 
 
+def test_a_resting_limit_stays_on_a_tick_after_a_split():
+    # 95.01 / 2 = 47.505: a buy limit goes down to 47.50.
+    bars = make_bars({"A": [100, 100, 100, (48, 48, 47, 48), 48]}, actions=[("A", THURSDAY, "split", 2.0)])
+    assert fills(run(bars, OnBar({2: buy("A", 10, limit=95.01)}), risk=LEGS)) == [(3, "A", "buy", 20.0, 47.50)]
+
+
 def test_the_odd_part_of_a_share_is_paid_in_cash():
     # 101 * 3/2 = 151.5: half a new share of 90 / 1.5 = 60.
     result = split({"A": [90, 90, 90, 60, 60]}, Given({"A": [101.0]}, unit="shares"), ratio=1.5)
@@ -107,14 +113,12 @@ def test_a_short_pays_the_odd_part():
     assert result.equity.tolist() == pytest.approx([100_000.0] * 5)
 
 
-@pytest.mark.xfail(reason="bug 7: each lot is rounded by itself")
 def test_odd_parts_are_those_of_the_position_not_of_its_lots():
     # 1 + 1 shares become 3, not 1 + 1 and cash for one.
     result = split({"A": [90, 90, 90, 60, 60]}, Given({"A": [1.0, 2.0]}, unit="shares"), ratio=1.5)
     assert result.positions["A"] == 3.0
 
 
-@pytest.mark.xfail(reason="bug 8: a position that a reverse split pays out leaves an empty lot with working legs")
 def test_a_reverse_split_may_pay_out_the_whole_position():
     # 5 shares at 1.00, 1 for 10: half a share, 5.00 in cash. Then the level target enters again.
     result = split({"A": [1, 1, 1, 10, 10, 10]}, Given({"A": [5.0] * 6}, unit="shares"), ratio=0.1, risk=LEGS)
@@ -163,7 +167,7 @@ def test_a_strategy_sees_prices_adjusted_for_splits_known_by_then():
     assert seen == [[100], [100, 100], [100, 100, 100], [50, 50, 50, 50]]
 
 
-# --- Dividends ---------------------------------------------------------------------------------------------------------
+# --- Dividends --------------------------------------------------------------------------------------------------------
 
 EX = {"A": [100, 100, 100, 99.76, 99.76, 99.76]}  # 0.24 a share on bar 3
 

@@ -96,7 +96,7 @@ def test_a_year_of_minutes():
     assert run(five_minutes({"A": [100.0] * 6}, calendar="XNYS"), {}).bars.periods_per_year == 252 * 78
 
 
-# --- Half days: the session of 2024-11-29 closed at 13:00 ---------------------------------------------------------------
+# --- Half days: the session of 2024-11-29 closed at 13:00 -------------------------------------------------------------
 
 HALF_DAY = at("2024-11-29 12:45", "2024-11-29 12:50", "2024-11-29 12:55", "2024-12-02 09:30", "2024-12-02 09:35")
 
@@ -108,7 +108,6 @@ def test_a_half_day_ends_at_its_close():
     assert fills(queued) == [(3, "A", "buy", 100.0, 103.0)]
 
 
-@pytest.mark.xfail(reason="bug 13: day orders end with the date, not with the calendar's session")
 @pytest.mark.parametrize("stamps", [
     ("2024-11-29 12:50", "2024-11-29 12:55", "2024-11-29 13:00", "2024-11-29 13:05"),   # half day
     ("2024-11-27 15:50", "2024-11-27 15:55", "2024-11-27 16:00", "2024-11-27 16:05"),
@@ -118,7 +117,6 @@ def test_a_day_order_does_not_live_on_after_hours(stamps):
     assert fates(result) == [("entry", 100.0, "expired", "session close")]
 
 
-@pytest.mark.xfail(reason="bug 13: the end of the bars counts as a session's close")
 def test_the_end_of_the_bars_is_not_the_sessions_close():
     index = at("2024-03-11 09:30", "2024-03-11 09:35", "2024-03-11 09:40")
     result = run(five_minutes({"A": [100, 100, None]}, index, calendar="XNYS"), {"A": [None, 0.1]})

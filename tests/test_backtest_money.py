@@ -17,7 +17,7 @@ def costs(**values) -> botlib.Costs:
     return botlib.Costs(**{"slippage_bps": 0.0, "regulatory_fees": False, **values})
 
 
-# --- Commission --------------------------------------------------------------------------------------------------------
+# --- Commission -------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("values", "bought", "sold"), [
     ({"commission_bps": 5.0}, 5.10, 5.40),                                # 10,200 and 10,800 * 5 bps
@@ -51,7 +51,7 @@ def test_turnover_counts_buys_and_sells():
     assert result.book["traded"] == 10_200.0 + 10_800.0
 
 
-# --- Regulatory fees ---------------------------------------------------------------------------------------------------
+# --- Regulatory fees --------------------------------------------------------------------------------------------------
 
 def dated(first: str, count: int = 4, price: float = 50.0):
     return make_bars({"A": [price] * count}, days(count, first))
@@ -105,7 +105,7 @@ def test_no_warning_without_regulatory_fees():
     assert run(dated("2025-01-06"), ROUND_TRIP, costs=FREE, quiet=False).warnings == []
 
 
-# --- Interest ----------------------------------------------------------------------------------------------------------
+# --- Interest ---------------------------------------------------------------------------------------------------------
 
 # Monday to the Tuesday of the week after.
 EIGHT_DAYS = {"A": [100.0] * 7}

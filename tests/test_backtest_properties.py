@@ -201,7 +201,6 @@ def test_no_position_goes_through_zero(world, risk, costs):
     crosses_no_zero(world, Given(world.targets), risk, costs)
 
 
-@pytest.mark.xfail(reason="bug 10: entries of both sides may work at once")
 @UNSHRUNK
 @given(world=worlds(volumes=True), risk=ANY["risk"], costs=ANY["costs"])
 def test_no_position_goes_through_zero_by_named_orders(world, risk, costs):

@@ -21,7 +21,7 @@ def outcome(*after, side=LONG, costs=TWO_BPS, entry=100, **options):
     return [(f[0], f[2], f[4]) for f in fills(result)[1:]]
 
 
-# --- Longs -------------------------------------------------------------------------------------------------------------
+# --- Longs ------------------------------------------------------------------------------------------------------------
 
 def test_legs_come_from_the_decision_close_not_from_the_fill():
     result = run({"A": [100, (104, 105, 103, 104), 104]}, LONG, risk=LEGS)
@@ -110,7 +110,7 @@ def test_a_leg_that_is_not_wanted_does_not_exist(legs, bar, sold, sign):
     assert [f[4] for f in fills(result)[1:]] == sold
 
 
-# --- Shorts ------------------------------------------------------------------------------------------------------------
+# --- Shorts -----------------------------------------------------------------------------------------------------------
 
 def test_short_legs_are_mirrored():
     orders = run({"A": [33.33] * 3}, SHORT, risk=LEGS).orders
@@ -169,7 +169,7 @@ def test_a_signal_closes_what_a_capped_stop_could_not():
     assert fates(result, "stop") == [("stop", 100.0, "cancelled", "position exit")]
 
 
-# --- Exits and reductions ----------------------------------------------------------------------------------------------
+# --- Exits and reductions ---------------------------------------------------------------------------------------------
 
 def test_a_signal_exit_ends_the_legs_first():
     # The exit is decided at bar 1; bar 2 gaps to 90 and falls to 80: sold once, at the open, as a market order.
@@ -206,7 +206,7 @@ def test_both_lots_of_an_increase_may_leave_on_one_bar():
     assert result.positions["A"] == 0.0
 
 
-# --- Partial fills -----------------------------------------------------------------------------------------------------
+# --- Partial fills ----------------------------------------------------------------------------------------------------
 
 def test_a_partly_filled_entry_is_protected_for_what_is_held():
     # 10 % of 400 = 40 shares. The entry bar itself meets the stop price, but the pair of legs goes in after it.
@@ -232,7 +232,6 @@ def test_a_thin_target_rests_until_it_is_done():
     assert fills(result)[1:] == [(2, "A", "sell", 30.0, 110.0), (4, "A", "sell", 70.0, 95.0)]
 
 
-@pytest.mark.xfail(reason="bug 12: a leg that a partial fill of the other shrank keeps its first quantity")
 def test_the_other_leg_shrinks_with_a_partial_fill():
     cells = {"A": [100, (100, 100, 100, 100, 1_000), (109, 110, 108, 109, 300), (100, 100, 94, 95, 10_000), 93]}
     result = run(cells, LONG, risk=LEGS, costs=CAPPED)

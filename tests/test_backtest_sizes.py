@@ -44,7 +44,6 @@ def test_less_than_a_share_is_refused():
     assert fates(result) == [("entry", 0.0, "rejected", "below one share")]
 
 
-@pytest.mark.xfail(reason="bug 9: a target of less than one share keeps the whole position")
 def test_a_target_below_one_share_closes_the_position():
     # floor(0.05 % of 100,000 / 100) = 0 shares is what the target asks for.
     result = run({"A": FLAT}, {"A": [0.1, None, 0.0005, None, None, None]})
@@ -133,7 +132,6 @@ def test_a_clipped_level_does_not_rebalance():
     assert fills(result) == [(1, "A", "buy", 100.0, 100.0)]
 
 
-@pytest.mark.xfail(reason="bug 6: clipped share counts follow price and equity at every bar")
 def test_a_clipped_number_of_shares_does_not_rebalance():
     result = run({"A": [100, 100, 90, 80, 100, 100]}, Given({"A": [1_000.0] * 6}, unit="shares"),
                  risk=limited(max_position_pct=10.0))
@@ -229,7 +227,6 @@ def test_columns_come_in_any_order():
     assert result.positions.to_dict() == {"A": 100.0, "B": 200.0}
 
 
-@pytest.mark.xfail(reason="bug 15: putting symbols in the order of names drops labels at which nothing printed")
 def test_no_bar_is_lost():
     result = run({"B": [100, None, 100, 100], "A": [100, None, 100, 100]}, {"A": [None, None, 0.1]})
     assert len(result.equity) == 4

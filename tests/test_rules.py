@@ -34,7 +34,6 @@ def test_ticks(price, down, up):
     assert rules.ceil_to_tick(price) == up
 
 
-@pytest.mark.xfail(reason="bug 3: floor of NaN becomes a huge negative integer")
 def test_a_price_that_is_missing_stays_missing():
     """A leg that does not exist is NaN; a number would be an order."""
     assert math.isnan(rules.floor_to_tick(NAN))

@@ -22,7 +22,7 @@ def controls(**values) -> SafetyControls:
                              "max_orders_per_day": 10_000, **values})
 
 
-# --- Arithmetic --------------------------------------------------------------------------------------------------------
+# --- Arithmetic -------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("value", "reference", "fall"), [
     (95.0, 100.0, 5.0), (100.0, 100.0, 0.0), (110.0, 100.0, -10.0), (0.0, 100.0, 100.0), (95.0, 0.0, math.inf),
@@ -64,7 +64,7 @@ def test_the_gate_of_an_entry(state, orders, exposure, equity, answer):
     assert safety.entry_gate(state, orders, 100, exposure, equity, 10.0) == answer
 
 
-# --- Parameters --------------------------------------------------------------------------------------------------------
+# --- Parameters -------------------------------------------------------------------------------------------------------
 
 def test_a_position_larger_than_the_limit_allows_refuses_to_start():
     with pytest.raises(InputError, match="max_position_pct = 11 exceeds safety.max_position_size_pct = 10"):
@@ -83,7 +83,7 @@ def test_limits_out_of_range_are_refused(values):
         SafetyControls(**values)
 
 
-# --- Drawdown ----------------------------------------------------------------------------------------------------------
+# --- Drawdown ---------------------------------------------------------------------------------------------------------
 
 # Half of 100,000 in A at 100.
 DRAWDOWN = controls(max_drawdown_pct=5.0)
@@ -123,7 +123,7 @@ def test_protective_legs_stay_when_halted():
 
 @pytest.mark.parametrize("targets", [
     [0.5],
-    pytest.param([0.5] * 6, marks=pytest.mark.xfail(reason="bug 2: a level target overrides the kill's flatten")),
+    [0.5] * 6,
 ])
 def test_the_kill_may_flatten(targets):
     result = run({"A": [100, 100, 89, 88, 87, 86]}, {"A": targets},
@@ -131,7 +131,6 @@ def test_the_kill_may_flatten(targets):
     assert fills(result)[1:] == [(3, "A", "sell", 500.0, 88.0)]
 
 
-@pytest.mark.xfail(reason="bug 2: a level target overrides the kill's flatten")
 def test_the_kill_flattens_under_on_bar_too():
     result = run({"A": [100, 100, 89, 88, 87, 86]}, OnBar(lambda view: {"A": 0.5}),
                  safety=controls(max_drawdown_pct=5.0, on_kill="flatten"))
@@ -149,7 +148,7 @@ def test_the_kill_cancels_entries_and_keeps_legs():
                              ("entry", 10.0, "cancelled", "kill switch")]
 
 
-# --- Daily loss --------------------------------------------------------------------------------------------------------
+# --- Daily loss -------------------------------------------------------------------------------------------------------
 
 TWO_SESSIONS = pd.DatetimeIndex([f"2024-03-0{d} {h}" for d in (4, 5) for h in ("09:30", "09:35", "09:40", "09:45")],
                                 tz=NEW_YORK)
@@ -180,7 +179,7 @@ def test_each_session_may_lose_anew():
     assert fates(result)[-1][2] == "working"
 
 
-# --- Orders and positions ----------------------------------------------------------------------------------------------
+# --- Orders and positions ---------------------------------------------------------------------------------------------
 
 def test_the_daily_limit_counts_entries_and_exits_are_free():
     cells = {"A": [100.0] * 5, "B": [100.0] * 5, "C": [100.0] * 5}

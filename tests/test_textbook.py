@@ -114,7 +114,7 @@ def test_shorts_are_mirrored():
     assert rows == [pytest.approx((1, "A", "sell", 99.0, 99.98)), pytest.approx((2, "A", "buy", 99.0, 104.9999958))]
 
 
-# --- Golden results ----------------------------------------------------------------------------------------------------
+# --- Golden results ---------------------------------------------------------------------------------------------------
 
 @dataclass(frozen=True)
 class Contestant(MeanReversionMomentum):

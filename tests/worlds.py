@@ -14,6 +14,7 @@ import botlib
 from botlib.bars import Bars
 
 NAMES = ("MIKE", "ALFA", "ZULU", "GOLF")
+RATIOS = (2.0, 3.0)  # whole ones: what odd parts become is tested by hand
 WEIGHTS = (None, None, None, 0.0, 0.0, 0.1, 0.2, 0.2, 0.4, -0.1, -0.2, 0.7)
 
 
@@ -33,7 +34,7 @@ def worlds(draw: Any, *, holes: bool = True, actions: bool = True, volumes: bool
     count, symbols = draw(st.integers(6, 30)), NAMES[: draw(st.integers(1, 4))]
     gappy = draw(st.sampled_from([0.0, 0.1]))
     hole = draw(st.sampled_from([0.0, 0.15])) if holes else 0.0
-    intraday, ratios = draw(st.booleans()), [2.0, 3.0] if actions and draw(st.booleans()) else []
+    intraday, ratios = draw(st.booleans()), RATIOS if actions and draw(st.booleans()) else ()
     rng = np.random.default_rng(seed)
     index = hours(count) if intraday else days(count)
     session = np.cumsum(np.diff(index.normalize().asi8, prepend=0) != 0) - 1

@@ -18,6 +18,7 @@ from botlib.engine.state import (
     R_NO_PRICE,
     R_NO_SHORTS,
     R_NONE,
+    R_OPPOSITE,
     R_REPLACED,
     REDUCE,
     REJECTED,
@@ -69,6 +70,8 @@ def submit_entry(w, t, symbol, side, quantity, kind, limit, stop, notional):
         return reject(w, t, oid, R_BELOW_ONE_SHARE)
     if side < 0 and w.cash_account:
         return reject(w, t, oid, R_NO_SHORTS)
+    if working_quantity(w, symbol, -side, True) + working_quantity(w, symbol, -side, False) > 0.0:
+        return reject(w, t, oid, R_OPPOSITE)  # Alpaca's wash-trade rule
     # The decision price: the close for market orders, else the price the order names.
     price = close if kind == rules.MARKET else (limit if kind == rules.LIMIT else stop)
     if w.safety:
@@ -99,9 +102,13 @@ def submit_exit(w, t, symbol, quantity, purpose, kind, limit, stop):
     """An exit or a reduction: never more than is held, never beside legs that hold the shares."""
     shares = position(w)[symbol]
     side = -1 if shares > 0.0 else 1
+    if kind == rules.STOP:
+        limit = rules.stop_cap(side, stop)
     free = abs(shares) - working_quantity(w, symbol, side, False)
     oid = new_order(w, t, symbol, side, kind, purpose, quantity, limit, stop)
     first = head(w)[symbol]
+    if quantity <= 0.0:
+        return reject(w, t, oid, R_BELOW_ONE_SHARE)
     if quantity > free * (1.0 + 1e-12) or (kind != rules.MARKET and first >= 0 and lots(w)[first].legs):
         return reject(w, t, oid, R_HELD)
     end_symbol_legs(w, symbol, t)
@@ -133,12 +140,11 @@ def is_working(w, symbol, entries):
 
 @compiled()
 def clipped(w, close, target):
-    """A target within the position limit, counting how often it had to be cut."""
+    """A target cut to the position limit."""
     most = w.max_position_pct / 100.0
     if w.shares:
             most = rules.target_quantity(most, w.equity - w.receivable, close, w.fractional)
     if abs(target) > most * (1.0 + 1e-12):
-        w.n_clipped += 1
         return most if target > 0.0 else -most
     return target
 
@@ -163,7 +169,8 @@ def decide_exit(w, t, symbol, target):
     if not close > 0.0:  # no bar, no decision; what is standing stays so
         return math.nan
     standing(w)[symbol] = math.nan
-    target = clipped(w, close, target)
+    if w.flatten and w.state == safety.HALTED and shares != 0.0:
+        target = 0.0  # whatever the strategy says
     if shares == 0.0:
         if is_working(w, symbol, True):
             if target == wanted(w)[symbol]:
@@ -181,17 +188,16 @@ def decide_exit(w, t, symbol, target):
     if target == wanted(w)[symbol]:
         if w.tolerance_pct != w.tolerance_pct:
             return math.nan
-        worth = abs(target) * (close if w.shares else w.equity - w.receivable)
+        worth = abs(clipped(w, close, target)) * (close if w.shares else w.equity - w.receivable)
         if abs(worth - abs(shares) * close) <= (w.equity - w.receivable) * w.tolerance_pct / 100.0:
             return math.nan
     if is_working(w, symbol, False) or is_working(w, symbol, True):
         return math.nan
-    quantity = wanted_quantity(w, close, target)
+    quantity = wanted_quantity(w, close, clipped(w, close, target))
     if quantity < abs(shares):
         wanted(w)[symbol] = target
-        if quantity <= 0.0:
-            return math.nan
-        submit_exit(w, t, symbol, abs(shares) - quantity, REDUCE, rules.MARKET, 0.0, 0.0)
+        purpose = REDUCE if quantity > 0.0 else EXIT
+        submit_exit(w, t, symbol, abs(shares) - quantity, purpose, rules.MARKET, 0.0, 0.0)
         return math.nan
     if quantity == abs(shares):
         wanted(w)[symbol] = target
@@ -240,8 +246,11 @@ def decide(w, t, row, candidates):
         symbol, target = entering(w)[i], entry_target(w)[i]
         side = 1 if target > 0.0 else -1
         close = closes(w)[t, symbol]
-        quantity = wanted_quantity(w, close, target) - abs(position(w)[symbol])
-        notional = abs(target) * (w.equity - w.receivable)
+        allowed = clipped(w, close, target)
+        if allowed != target:
+            w.n_clipped += 1
+        quantity = wanted_quantity(w, close, allowed) - abs(position(w)[symbol])
+        notional = abs(allowed) * (w.equity - w.receivable)
         if w.textbook and not w.shares and position(w)[symbol] != 0.0:
             notional = quantity * close
         if submit_entry(w, t, symbol, side, quantity, rules.MARKET, 0.0, 0.0, notional) == R_NONE:
@@ -254,6 +263,7 @@ def submit(w, t, symbol, side, quantity, kind, limit, stop):
     shares = position(w)[symbol]
     if side * shares < 0.0:
         purpose = EXIT if quantity >= abs(shares) else REDUCE
+        cancel_entries(w, t, symbol)
         return submit_exit(w, t, symbol, quantity, purpose, kind, limit, stop)
     refusal = submit_entry(w, t, symbol, side, quantity, kind, limit, stop, quantity * closes(w)[t, symbol])
     if refusal == R_NONE:

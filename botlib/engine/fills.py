@@ -153,6 +153,8 @@ def leave_by_leg(w, t, lot_id, oid, price, slips, at_open):
         end_legs(w, lot_id, t, R_OCO)
     elif o.purpose == STOP_LEG:
         trigger(w, lot_id, t)
+    elif lot.stop_order >= 0:
+        orders(w)[lot.stop_order].quantity = lot.quantity - quantity
     close_lot(w, lot_id, t, oid, o.purpose, quantity, fill, cost)
 
 

@@ -7,13 +7,14 @@ import math
 from botlib import rules, safety
 from botlib._jit import compiled
 from botlib.engine.fills import drop_ended, fill_legs, orders_at_open, orders_within
-from botlib.engine.lots import end_entry, end_order, protect_symbol
+from botlib.engine.lots import close_lot, end_entry, end_legs, end_order, protect_symbol
 from botlib.engine.state import (
     CANCELLED,
     DIVIDEND,
     ENTRY,
     EXIT,
     EXPIRED,
+    R_EXIT,
     R_KILL,
     R_SESSION_CLOSE,
     SPLIT,
@@ -30,42 +31,63 @@ from botlib.engine.state import (
     orders,
     payable,
     position,
+    session_ends,
     sessions,
     standing,
+    wanted,
     working,
 )
 
 
 @compiled()
-def apply_split(w, symbol, ratio):
-    """Quantities times the ratio, prices divided by it; equity does not move."""
-    fractional = w.fractional
-    shares = 0.0
+def split_legs(w, lot_id, ratio):
+    """A lot's leg prices and resting legs after a split."""
+    lot = lots(w)[lot_id]
+    lot.stop = rules.split_price(lot.side, lot.stop, ratio, True)
+    lot.target = rules.split_price(lot.side, lot.target, ratio, False)
+    lot.cap = rules.stop_cap(-lot.side, lot.stop) if lot.stop == lot.stop else 0.0
+    if lot.legs and lot.stop_order >= 0:
+        stop = orders(w)[lot.stop_order]
+        stop.stop, stop.limit, stop.quantity = lot.stop, lot.cap, lot.quantity
+    if lot.legs and lot.target_order >= 0:
+        target = orders(w)[lot.target_order]
+        target.limit, target.quantity = lot.target, lot.quantity
+
+
+@compiled()
+def apply_split(w, t, symbol, ratio):
+    """Quantities times the ratio, prices divided by it; equity does not move.
+
+    Odd parts of a share are those of the position, not of each lot; a lot that is paid out whole is a trade.
+    """
+    old = new = 0.0  # shares of the lots so far
+    side = 1
     lot_id = head(w)[symbol]
     while lot_id >= 0:
         lot = lots(w)[lot_id]
-        w.cash += lot.side * rules.split_cash_in_lieu(lot.quantity, ratio, last_close(w)[symbol], fractional)
-        lot.quantity = rules.split_quantity(lot.quantity, ratio, fractional)
+        following, before, side = lot.next, new, lot.side
+        old += lot.quantity
+        new = rules.split_quantity(old, ratio, w.fractional)
         lot.entry_price /= ratio
         lot.cost_per_share /= ratio
-        if lot.stop_order >= 0:
-            lot.stop = rules.split_price(lot.side, lot.stop, ratio, True)
-            lot.cap = rules.stop_cap(-lot.side, lot.stop)
-            orders(w)[lot.stop_order].stop, orders(w)[lot.stop_order].quantity = lot.stop, lot.quantity
-            orders(w)[lot.stop_order].limit = lot.cap
-        if lot.target_order >= 0:
-            lot.target = rules.split_price(lot.side, lot.target, ratio, False)
-            orders(w)[lot.target_order].limit, orders(w)[lot.target_order].quantity = lot.target, lot.quantity
-        shares += lot.side * lot.quantity
-        lot_id = lot.next
-    position(w)[symbol] = shares
+        if new > before:
+            lot.quantity = new - before
+            split_legs(w, lot_id, ratio)
+        else:
+            lot.quantity *= ratio
+            end_legs(w, lot_id, t, R_EXIT)
+            close_lot(w, lot_id, t, -1, ENTRY, lot.quantity, last_close(w)[symbol] / ratio, 0.0)
+        lot_id = following
+    if old > 0.0:
+        w.cash += side * rules.split_cash_in_lieu(old, ratio, last_close(w)[symbol], w.fractional)
+        position(w)[symbol] = side * new
     last_close(w)[symbol] /= ratio
     for i in range(w.n_open):
         o = orders(w)[working(w)[i]]
         if o.symbol == symbol:
-            o.quantity = rules.split_quantity(o.quantity, ratio, fractional)
+            o.quantity = rules.split_quantity(o.quantity, ratio, w.fractional)
             if o.purpose != ENTRY:
-                o.quantity = min(o.quantity, abs(shares))
+                o.quantity = min(o.quantity, abs(position(w)[symbol]))
             o.limit, o.stop = o.limit / ratio, o.stop / ratio
             o.stop_loss = rules.split_price(o.side, o.stop_loss, ratio, True)
             o.take_profit = rules.split_price(o.side, o.take_profit, ratio, False)
@@ -102,7 +124,7 @@ def begin_session(w, t):
         act = actions(w)[w.action]
         w.action += 1
         if act.kind == SPLIT:
-            apply_split(w, act.symbol, act.value)
+            apply_split(w, t, act.symbol, act.value)
         elif act.kind == DIVIDEND and position(w)[act.symbol] != 0.0:
             amount = math.floor(position(w)[act.symbol] * act.value * 100.0 + 0.5) / 100.0
             w.dividends += amount
@@ -124,8 +146,12 @@ def expire_orders(w, t):
             end_entry(w, oid, t, EXPIRED, R_SESSION_CLOSE)
         else:
             end_order(w, oid, t, EXPIRED, R_SESSION_CLOSE)
-            if o.purpose == EXIT and o.kind == rules.MARKET and standing(w)[o.symbol] != standing(w)[o.symbol]:
-                standing(w)[o.symbol] = 0.0
+            if o.kind == rules.MARKET and standing(w)[o.symbol] != standing(w)[o.symbol]:
+                if o.purpose == EXIT:
+                    standing(w)[o.symbol] = 0.0
+                elif math.isfinite(wanted(w)[o.symbol]):  # a reduction to a target
+                    standing(w)[o.symbol] = wanted(w)[o.symbol]
+                    wanted(w)[o.symbol] = math.nan
             protect_symbol(w, o.symbol, t)
     w.n_open = 0
 
@@ -175,7 +201,7 @@ def close_bar(w, t):
     w.equity = w.cash + w.receivable + value
     w.gross = gross
     equity_curve(w)[t], gross_curve(w)[t] = w.equity, gross
-    if w.n_open > 0 and (t + 1 == w.bars or sessions(w)[t + 1] != sessions(w)[t]):
+    if w.n_open > 0 and session_ends(w)[t]:
         expire_orders(w, t)
     if w.safety:
         check_safety(w, t)

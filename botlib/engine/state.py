@@ -25,10 +25,11 @@ PURPOSES = ("entry", "exit", "reduce", "stop", "target")
 WORKING, DONE, CANCELLED, EXPIRED, REJECTED = range(5)
 STATUSES = ("working", "filled", "cancelled", "expired", "rejected")
 (R_NONE, R_HALTED, R_REDUCE_ONLY, R_ORDER_LIMIT, R_POSITION_LIMIT, R_BUYING_POWER, R_BELOW_ONE_SHARE, R_NO_SHORTS,
- R_HELD, R_SESSION_CLOSE, R_PARTIAL, R_OCO, R_EXIT, R_REPLACED, R_KILL, R_NO_PRICE) = range(16)
+ R_HELD, R_SESSION_CLOSE, R_PARTIAL, R_OCO, R_EXIT, R_REPLACED, R_KILL, R_NO_PRICE, R_OPPOSITE) = range(17)
 REASONS = ("", "halted", "reduce-only", "daily order limit", "position limit", "buying power", "below one share",
            "no shorts in a cash account", "held for orders", "session close", "partly filled", "other leg filled",
-           "position exit", "replaced", "kill switch", "no price")
+           "position exit", "replaced", "kill switch", "no price",
+           "opposite side order exists")
 KINDS = ("market", "limit", "stop")
 
 NO_LEG = math.nan
@@ -95,7 +96,8 @@ PER_SYMBOL = {"last_close": "f8", "wanted": "f8", "standing": "f8", "position": 
 _N_NAN = 3  # the first of them start as NaN, the last two as -1, the others as 0
 GROWING = {"working": np.dtype("i8"), "lots": LOT, "orders": ORDER, "fills": FILL, "trades": TRADE, "halts": HALT,
            "payable": PAYABLE}
-_ADDRESSES = (*PANELS, "sessions", "actions", "fee_rows", "equity_curve", "gross_curve", *PER_SYMBOL, *GROWING)
+_ADDRESSES = (*PANELS, "sessions", "session_ends", "actions", "fee_rows", "equity_curve", "gross_curve", *PER_SYMBOL,
+              *GROWING)
 _ROW_STARTS = tuple(accumulate((dtype.itemsize for dtype in GROWING.values()), initial=0))
 _ROW_BYTES, _ROW_STARTS = _ROW_STARTS[-1], _ROW_STARTS[:-1]
 _ROW_START = dict(zip(GROWING, _ROW_STARTS, strict=True))
@@ -248,6 +250,12 @@ def sessions(w):
 
 
 @compiled()
+def session_ends(w):
+    """(T,) bool: the bar after which day orders expire."""
+    return carray(_pointer(w.session_ends_at), (w.bars,), np.bool_)
+
+
+@compiled()
 def actions(w):
     """Corporate actions in time order."""
     return carray(_pointer(w.actions_at), (w.n_actions,), ACTION)
@@ -315,14 +323,14 @@ def packed_settings(values: dict[str, Any]) -> tuple[Any, ...]:
 
 
 class MarketArrays(NamedTuple):
-    """What a run reads: the arrays of `PANELS` and the sessions, and where they lie."""
+    """What a run reads: the arrays of `PANELS`, the sessions and their ends, and where they lie."""
 
     shape: tuple[int, int]
     arrays: tuple[np.ndarray, ...]
     addresses: tuple[int, ...]
 
 
-def market_arrays(panels: Sequence[np.ndarray], sessions: np.ndarray) -> MarketArrays:
+def market_arrays(panels: Sequence[np.ndarray], sessions: np.ndarray, session_ends: np.ndarray) -> MarketArrays:
     """Ready for a `Book`, and for as many as you like.
 
     Parameters
@@ -331,8 +339,11 @@ def market_arrays(panels: Sequence[np.ndarray], sessions: np.ndarray) -> MarketA
         In the order of `PANELS`.
     sessions : (T,) int32
         Exchange date of each bar, days since 1970-01-01.
+    session_ends : (T,) bool
+        The bar after which day orders expire.
     """
-    arrays = (*panels, np.ascontiguousarray(sessions, dtype=np.int32))
+    arrays = (*panels, np.ascontiguousarray(sessions, dtype=np.int32),
+              np.ascontiguousarray(session_ends, dtype=np.bool_))
     return MarketArrays(panels[0].shape, arrays, tuple(_address(a) for a in arrays))
 
 

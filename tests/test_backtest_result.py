@@ -1,0 +1,216 @@
+"""`backtest`'s inputs, the tables of its result, and buy-and-hold beside it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from engine_helpers import FREE, NAN, Given, days, make_bars, run
+
+import botlib
+from botlib.errors import InputError, StrategyError
+from botlib.metrics import METRICS
+
+FLAT = {"A": [100.0] * 4}
+WEEK = {"A": [(99, 101, 98, 100), (102, 104, 101, 103), (105, 107, 104, 106), (108, 110, 107, 109)]}
+
+
+# --- Inputs -----------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("options", "said"), [
+    ({"cash": 0}, "cash = 0"), ({"cash": -1.0}, "cash"), ({"cash": NAN}, "cash"), ({"cash": "1000"}, "cash"),
+    ({"cash": True}, "cash"), ({"cash": math.inf}, "cash"),
+    ({"convention": "text-book"}, "did you mean 'textbook'"), ({"signal_adjustment": "splits"}, "did you mean 'split'"),
+    ({"risk": None}, "risk"), ({"costs": 2.0}, "costs"), ({"safety": {"max_drawdown_pct": 5}}, "safety"),
+])
+def test_what_it_does_not_take(options, said):
+    with pytest.raises(InputError, match=said):
+        run(FLAT, {"A": [0.1]}, **options)
+
+
+def test_bars_must_be_bars():
+    with pytest.raises(InputError, match=r"Bars\.from_frame"):
+        botlib.backtest(pd.DataFrame({"close": [1.0]}), Given({}))
+
+
+def test_a_class_is_no_strategy():
+    with pytest.raises(InputError, match=r"give an instance: Given\(\)"):
+        botlib.backtest(make_bars(FLAT), Given)
+
+
+class Answers:
+    unit, warmup = "weight", 0
+
+    def __init__(self, answer, **changes) -> None:
+        self.answer = answer
+        vars(self).update(changes)
+
+    def targets(self, bars):
+        return self.answer(bars) if callable(self.answer) else self.answer
+
+
+@pytest.mark.parametrize("answer", [
+    None, np.zeros((3, 1)), np.zeros((4, 2)), np.full((4, 1), np.inf), np.zeros((4, 1), bool), np.full((4, 1), "a"), 0.1,
+    lambda bars: pd.DataFrame(0.1, index=bars.index, columns=["B"]),
+    lambda bars: pd.DataFrame(0.1, index=bars.index[1:], columns=["A"]),
+    lambda bars: 1 / 0,
+    lambda bars: bars.no_such_thing,
+])
+def test_what_a_strategy_may_not_answer(answer):
+    with pytest.raises(StrategyError, match=r"Answers\.targets"):
+        run(FLAT, Answers(answer))
+
+
+@pytest.mark.parametrize("answer", [
+    np.full((4, 1), 0.1), np.full(4, 0.1), [[0.1]] * 4, lambda bars: pd.DataFrame({"A": 0.1}, index=bars.index[::-1]),
+    lambda bars: pd.Series(0.1, index=bars.index), np.full((4, 1), 0.1, np.float32),
+])
+def test_what_a_strategy_may_answer(answer):
+    result = run(FLAT, Answers(answer))
+    assert result.positions["A"] == 100.0
+
+
+@pytest.mark.parametrize("warmup", [-1, 1.5, True, None, "10"])
+def test_a_warm_up_is_a_number_of_bars(warmup):
+    with pytest.raises(StrategyError, match="warmup"):
+        run(FLAT, Answers(np.full((4, 1), 0.1), warmup=warmup))
+
+
+def test_neither_targets_nor_on_bar():
+    class Nothing:
+        unit, warmup = "weight", 0
+
+    with pytest.raises(StrategyError, match="neither"):
+        run(FLAT, Nothing())
+
+
+def test_a_strategy_cannot_change_the_bars():
+    def answer(bars):
+        bars.close[0, 0] = 1.0
+
+    with pytest.raises(StrategyError, match="read-only"):
+        run(FLAT, Answers(answer))
+
+
+# --- Tables -----------------------------------------------------------------------------------------------------------
+
+def test_trades_have_the_documented_columns():
+    result = run(WEEK, {"A": [0.1, None, 0.0]}, costs=FREE.model_copy(update={"commission_bps": 5.0}))
+    assert result.trades.columns.tolist() == [
+        "symbol", "side", "quantity", "entry_time", "exit_time", "entry_bar", "exit_bar", "entry_price", "exit_price",
+        "pnl", "costs", "return_pct", "bars_held", "exit_reason"]
+    # 600 less 5.10 and 5.40, on 10,200 paid.
+    assert result.trades["return_pct"].tolist() == pytest.approx([589.5 / 102.0])
+    assert result.n_trades == len(result.trades) == 1
+
+
+def test_orders_and_fills_belong_together():
+    result = run(WEEK, {"A": [0.1, None, 0.0]})
+    assert result.orders["decided_time"].tolist() == [days(4)[0], days(4)[2]]
+    assert result.fills["time"].tolist() == [days(4)[1], days(4)[3]]
+    assert result.orders["side"].iloc[result.fills["order"]].tolist() == result.fills["side"].tolist() == ["buy", "sell"]
+    assert result.fills["at_open"].tolist() == [True, True]
+
+
+def test_trades_come_in_the_order_of_their_exits():
+    cells = {"A": [100.0] * 6, "B": [100.0] * 6}
+    result = run(cells, {"A": [0.1, None, None, 0.0], "B": [None, 0.1, 0.0]})
+    assert result.trades["symbol"].tolist() == ["B", "A"]
+
+
+def test_equity_and_exposure_are_labelled_with_the_bars():
+    result = run(WEEK, {"A": [0.1, None, 0.0]})
+    assert result.equity.index.equals(days(4)) and result.exposure.index.equals(days(4))
+    # 10,300 of 100,100 and 10,600 of 100,400.
+    assert result.exposure.tolist() == pytest.approx([0.0, 10_300 / 100_100, 10_600 / 100_400, 0.0])
+
+
+def test_an_empty_run_has_empty_tables():
+    result = run(FLAT, {})
+    assert (len(result.trades), len(result.orders), len(result.fills), len(result.halts)) == (0, 0, 0, 0)
+    assert result.equity.tolist() == [100_000.0] * 4
+    assert result.metrics["trades"] == 0 and math.isnan(result.metrics["win_rate_pct"])
+
+
+def test_metrics_of_a_round_trip():
+    result = run(WEEK, {"A": [0.1, None, 0.0]}, costs=FREE.model_copy(update={"commission_bps": 5.0}))
+    figures = result.metrics
+    assert tuple(figures) == METRICS
+    assert figures["final_equity"] == pytest.approx(100_589.5)
+    assert figures["total_return_pct"] == pytest.approx(0.5895)
+    assert (figures["trades"], figures["win_rate_pct"], figures["average_trade"]) == (1, 100.0, pytest.approx(589.5))
+    assert figures["costs_paid"] == pytest.approx(10.5)
+
+
+def test_what_was_asked_is_kept():
+    risk, costs = botlib.Risk(max_position_pct=20.0), botlib.Costs(slippage_bps=7.0)
+    result = run(WEEK, {"A": [0.1]}, risk=risk, costs=costs, cash=50_000.0, signal_adjustment="raw")
+    assert (result.risk, result.costs, result.safety, result.cash) == (risk, costs, None, 50_000.0)
+    assert (result.convention, result.signal_adjustment) == ("broker", "raw")
+
+
+def test_many_orders_find_room():
+    """More orders, fills and lots than the engine starts with room for."""
+    count = 1_500
+    weights = [0.4 if t % 2 else 0.2 for t in range(count)]
+    result = run({"A": [100.0] * count, "B": [50.0] * count}, {"A": weights, "B": weights[::-1]},
+                 risk=botlib.Risk(max_position_pct=100.0))
+    # Every close but the last changes both sizes.
+    assert len(result.fills) == 2 * (count - 1)
+    assert result.equity.iloc[-1] == pytest.approx(100_000.0)
+
+
+def test_many_symbols_find_room():
+    names = [f"S{i:03d}" for i in range(300)]
+    result = run({s: [10.0] * 6 for s in names}, {s: [0.003, None, None, 0.0] for s in names},
+                 risk=botlib.Risk(max_position_pct=1.0))
+    assert len(result.trades) == 300  # 30 shares each: 300 of 100,000 / 10
+
+
+# --- Buy and hold -----------------------------------------------------------------------------------------------------
+
+def held(cells, targets=None, *, warmup=0, actions=None, **options):
+    bars = make_bars(cells, actions=actions)
+    return run(bars, Given(targets or {}, warmup=warmup), **options).benchmark
+
+
+def test_equal_dollars_at_the_first_open_the_strategy_could_have_used():
+    # Bar 1: 50,000 in A at 100 and in B at 50. Bar 3: 500 * 121 + 1,000 * 50.
+    benchmark = held({"A": [80, 100, 110, 121], "B": [60, 50, 50, 50]})
+    assert benchmark.equity.tolist() == pytest.approx([100_000, 100_000, 105_000, 110_500])
+    assert benchmark.metrics["total_return_pct"] == pytest.approx(10.5)
+    assert tuple(benchmark.metrics) == METRICS
+
+
+def test_it_waits_for_the_warm_up():
+    # Decided at bar 2, bought at the open of bar 3.
+    benchmark = held({"A": [100, 100, 100, (200, 210, 190, 210)]}, warmup=2)
+    assert benchmark.equity.tolist() == pytest.approx([100_000, 100_000, 100_000, 105_000])
+
+
+def test_it_pays_commission_and_slippage():
+    costs = botlib.Costs(slippage_bps=10.0, commission_bps=5.0, regulatory_fees=False)
+    benchmark = held({"A": [100.0] * 3}, costs=costs)
+    # 100,000 / (100.10 * 1.0005) = 998.5017 shares, worth 99,850.17.
+    assert benchmark.equity.iloc[-1] == pytest.approx(100_000 / (1.001 * 1.0005))
+    assert benchmark.metrics["costs_paid"] == pytest.approx(100_000 - 100_000 / (1.001 * 1.0005))
+
+
+def test_it_holds_through_splits_and_keeps_dividends():
+    actions = [("A", "2024-03-06", "split", 2.0), ("A", "2024-03-07", "cash_dividend", 1.0)]
+    # 1,000 at 100; 2,000 at 50; 2,000 in cash.
+    benchmark = held({"A": [100, 100, 50, 49, 49]}, actions=actions)
+    assert benchmark.equity.tolist() == pytest.approx([100_000] * 5)
+
+
+def test_an_ex_date_on_the_day_of_the_purchase_is_not_its():
+    benchmark = held({"A": [100, 99, 99]}, actions=[("A", "2024-03-05", "cash_dividend", 1.0)])
+    assert benchmark.equity.tolist() == pytest.approx([100_000] * 3)
+
+
+def test_a_later_listing_is_cash_until_then_and_an_ended_one_keeps_its_last_close():
+    benchmark = held({"A": [100, 100, 120, None, None], "B": [None, None, None, 50, 55]})
+    # 500 A at 100, at 120 from bar 2 on; 1,000 B at 50 from bar 3 on, at 55 on bar 4.
+    assert benchmark.equity.tolist() == pytest.approx([100_000, 100_000, 110_000, 110_000, 115_000])
