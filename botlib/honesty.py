@@ -213,7 +213,8 @@ def _rerun(result: BacktestResult, bars: Bars, slippage_bps: float | None = None
     if slippage_bps is not None:
         costs = costs.model_copy(update={"slippage_bps": slippage_bps})
     return backtest(bars, strategy or result.fresh_strategy(), cash=result.cash, risk=result.risk, costs=costs,
-                    safety=result.safety, convention=result.convention, signal_adjustment=result.signal_adjustment, quiet=True)
+                    safety=result.safety, convention=result.convention,
+                    signal_adjustment=result.signal_adjustment, quiet=True)
 
 
 def cost_sensitivity(result: BacktestResult,

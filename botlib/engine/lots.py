@@ -36,9 +36,10 @@ def end_order(w, oid, t, status, reason):
 
 @compiled()
 def end_entry(w, oid, t, status, reason):
-    """An entry ends without a fill: its target was not reached, so the same one may be asked for again."""
+    """An entry ends without a fill: the target before it is the one held, so the same entry may be asked for again."""
     end_order(w, oid, t, status, reason)
-    wanted(w)[orders(w)[oid].symbol] = math.nan
+    o = orders(w)[oid]
+    wanted(w)[o.symbol] = o.before
 
 
 @compiled()
@@ -49,7 +50,7 @@ def new_order(w, t, symbol, side, kind, purpose, quantity, limit, stop):
     o.symbol, o.decided, o.closed, o.lot = symbol, t, -1, -1
     o.side, o.kind, o.purpose, o.status, o.reason, o.triggered = side, kind, purpose, WORKING, R_NONE, False
     o.quantity, o.filled, o.limit, o.stop, o.reserved = quantity, 0.0, limit, stop, 0.0
-    o.stop_loss, o.take_profit, o.notional = NO_LEG, NO_LEG, 0.0
+    o.stop_loss, o.take_profit, o.notional, o.before = NO_LEG, NO_LEG, 0.0, wanted(w)[symbol]
     w.n_orders = oid + 1
     if purpose != STOP_LEG and purpose != TARGET_LEG:
         working(w)[w.n_open] = oid

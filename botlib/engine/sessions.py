@@ -88,7 +88,10 @@ def apply_split(w, t, symbol, ratio):
             o.quantity = rules.split_quantity(o.quantity, ratio, w.fractional)
             if o.purpose != ENTRY:
                 o.quantity = min(o.quantity, abs(position(w)[symbol]))
-            o.limit, o.stop = o.limit / ratio, o.stop / ratio
+            o.limit = rules.split_price(o.side, o.limit, ratio, True)
+            o.stop = rules.split_price(o.side, o.stop, ratio, False)
+            if o.kind == rules.STOP:
+                o.limit = rules.stop_cap(o.side, o.stop)
             o.stop_loss = rules.split_price(o.side, o.stop_loss, ratio, True)
             o.take_profit = rules.split_price(o.side, o.take_profit, ratio, False)
 
