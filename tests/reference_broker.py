@@ -1,10 +1,10 @@
 """A second, slow implementation of the broker convention in plain Python, to hold the compiled engine against.
 
-It was written from the text of the trading rules alone, before the engine was read; the five places where the rules are
-silent and the engine's choice was taken over are marked "silent". Numbers are `fractions.Fraction`, so that nothing here
-depends on the order of additions or on how a float rounds. The subset: targets as weights, market entries, exits,
-reductions and increases, bracket legs, whole shares, slippage and commission in basis points, longs and shorts, several
-symbols, daily bars, holes. Not here: splits, dividends, fees, partial fills, safety limits.
+It was written from the text of the trading rules alone, before the engine was read; the five places where the rules
+are silent and the engine's choice was taken over are marked "silent". Numbers are `fractions.Fraction`, so that nothing
+here depends on the order of additions or on how a float rounds. The subset: targets as weights, market entries, exits,
+reductions and increases, bracket legs, whole shares, slippage and commission in basis points, longs and shorts,
+several symbols, daily bars, holes. Not here: splits, dividends, fees, partial fills, safety limits.
 """
 
 from __future__ import annotations
@@ -142,10 +142,10 @@ class ReferenceBroker:
         return self.cash + sum((b.quantity * b.last for b in self.books), Fraction(0))
 
     def expire(self, book: Book, t: int) -> None:
-        """Rule 8: an entry not filled by the session's close is cancelled. Silent: so is an exit; the legs come back
-        and it is decided again at the next close that has a price."""
-        if book.order.kind == "exit" and book.standing is None:
-            book.standing = Fraction(0)
+        """Rule 8: an entry not filled by the session's close is cancelled. Silent: so is an exit or a reduction; the
+        legs come back and it is decided again at the next close that has a price."""
+        if book.order.kind != "entry" and book.standing is None:
+            book.standing = book.order.target
         if book.order.kind != "entry":
             self.protect(book, t)
         book.order = None
@@ -300,4 +300,6 @@ class ReferenceBroker:
         if size == held:
             book.held_target = weight if held else None
             return None
+        if size == 0:
+            return Order(-held, book.last, "exit", Fraction(0))
         return Order(size - held, book.last, "entry" if abs(size) > abs(held) else "reduce", weight)
