@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
@@ -29,7 +30,8 @@ _DEFAULT_RISK, _DEFAULT_COSTS, _DEFAULT_SAFETY = Risk(), Costs(), SafetyControls
 def backtest(bars: Bars, strategy: Any, *, cash: float = 100_000.0, risk: Risk = _DEFAULT_RISK,
              costs: Costs = _DEFAULT_COSTS, safety: SafetyControls | None = _DEFAULT_SAFETY,
              convention: Convention = "broker",
-             signal_adjustment: Adjustment = "split", quiet: bool = False) -> BacktestResult:
+             signal_adjustment: Adjustment = "split", quiet: bool = False,
+             progress: Callable[[range], Iterable[int]] | None = None) -> BacktestResult:
     """Trade a strategy on history.
 
     Parameters
@@ -53,6 +55,8 @@ def backtest(bars: Bars, strategy: Any, *, cash: float = 100_000.0, risk: Risk =
         Prices the strategy sees: "raw", "split" or "all" (splits and dividends). Orders always use raw prices.
     quiet : bool
         Keep warnings in ``result.warnings`` only.
+    progress : callable, optional
+        Wraps the loop over bars of an ``on_bar`` strategy, e.g. ``tqdm.tqdm``; ready targets need none.
 
     Returns
     -------
@@ -73,7 +77,7 @@ def backtest(bars: Bars, strategy: Any, *, cash: float = 100_000.0, risk: Risk =
         bars = _in_name_order(bars)
     book = _book(bars, strategy, float(cash), risk, costs, safety, convention, warnings)
     if hasattr(strategy, "on_bar"):
-        run_on_bar(bars, strategy, book, signal_adjustment)
+        run_on_bar(bars, strategy, book, signal_adjustment, progress or iter)
     else:
         engine.run_targets(book, strategy_targets(strategy, bars, signal_adjustment))
     result = BacktestResult(bars=bars, strategy=strategy, cash=float(cash), risk=risk, costs=costs, safety=safety,

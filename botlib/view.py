@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -87,14 +87,15 @@ class View:
                                 f"{nearest(symbol, self.bars.symbols)}") from None
 
 
-def run_on_bar(bars: Bars, strategy: Any, book: Book, adjustment: str) -> None:
+def run_on_bar(bars: Bars, strategy: Any, book: Book, adjustment: str,
+               progress: Callable[[range], Iterable[int]]) -> None:
     """Advance bar by bar and ask the strategy at each close."""
     from botlib.backtesting import describe_error, own_warmup
 
     first, known = book["first_decision"], _KnownBars(bars, adjustment)
     late = own_warmup(bars, first)
     keep = np.full(len(bars.symbols), np.nan)
-    for t in range(len(bars)):
+    for t in progress(range(len(bars))):
         while not engine.step(book.world, t):
             book.grow()
         if t < first:

@@ -64,7 +64,8 @@ class Given:
 class OnBar:
     """A strategy that asks a function of the view; ``answers`` may also be a map from bar to what is returned."""
 
-    def __init__(self, answers: Mapping[int, Any] | Callable[[Any], Any], *, unit: str = "weight", warmup: int = 0) -> None:
+    def __init__(self, answers: Mapping[int, Any] | Callable[[Any], Any], *, unit: str = "weight",
+                 warmup: int = 0) -> None:
         self.answers, self.unit, self.warmup = answers, unit, warmup
 
     def on_bar(self, view: Any) -> Any:

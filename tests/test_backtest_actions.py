@@ -217,8 +217,8 @@ def test_cents_are_rounded():
 @pytest.mark.parametrize(("paid", "shares"), [(None, 200.0), ("2024-04-01", 190.0)])
 def test_what_is_due_does_not_size(paid, shares):
     # 500 A, 10.00 a share: 5,000. Decided on the ex-date: 10 % of 100,000, or of 95,000 while it is only due, at 50.
-    result = dividend({"A": [100, 100, 100, 90, 90, 90], "B": [50] * 6}, {"A": [0.5], "B": [None, None, None, 0.1]}, 10.0,
-                      paid=paid)
+    cells = {"A": [100, 100, 100, 90, 90, 90], "B": [50] * 6}
+    result = dividend(cells, {"A": [0.5], "B": [None, None, None, 0.1]}, 10.0, paid=paid)
     assert result.positions["B"] == shares
 
 

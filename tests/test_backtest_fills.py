@@ -117,6 +117,17 @@ def test_an_increase_without_a_print_is_tried_again():
     assert fills(result) == [(1, "A", "buy", 100.0, 100.0), (4, "A", "buy", 300.0, 100.0)]
 
 
+def test_a_reduction_that_expired_leaves_the_held_target():
+    # Bought at 100 for 40 %; 10 % never came; 40 % again, at 80, is what is held already.
+    result = run({"A": [100, 100, None, 80, 80, 80], "B": [50] * 6}, {"A": [0.4, 0.1, None, 0.4, 0.4, 0.4]})
+    assert fills(result) == [(1, "A", "buy", 400.0, 100.0)]
+
+
+def test_an_exit_after_an_increase_that_expired():
+    result = run({"A": [100, 100, 80, None, 80, 80, 80], "B": [50] * 7}, {"A": [0.1, None, 0.4, None, 0.0, 0.0, 0.0]})
+    assert fills(result) == [(1, "A", "buy", 100.0, 100.0), (5, "A", "sell", 100.0, 80.0)]
+
+
 def test_an_increase_that_expired_leaves_the_held_target():
     # Bought at 100 for 10 %; 40 % never came; 10 % again, at 80, is what is held already.
     result = run({"A": [100, 100, 80, None, 80, 80, 80], "B": [50] * 7}, {"A": [0.1, None, 0.4, None, 0.1, 0.1, 0.1]})

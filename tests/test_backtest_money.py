@@ -33,7 +33,8 @@ def test_commission_of_a_round_trip(values, bought, sold):
     trade = result.trades.iloc[0]
     assert trade["costs"] == pytest.approx(bought + sold)
     assert trade["pnl"] == pytest.approx(600.0 - bought - sold)
-    assert result.equity.tolist() == pytest.approx([100_000, 100_100 - bought, 100_400 - bought, 100_600 - bought - sold])
+    assert result.equity.tolist() == pytest.approx(
+        [100_000, 100_100 - bought, 100_400 - bought, 100_600 - bought - sold])
     assert result.metrics["costs_paid"] == pytest.approx(bought + sold)
 
 
@@ -89,7 +90,7 @@ def test_a_short_sale_pays_on_entry():
 
 
 def test_cat_is_paid_on_both_sides():
-    # 2026-09: 200 * 0.000003 = 0.0006 -> 0.01; SEC 10,000 * 20.60e-6 = 0.206 -> 0.21; TAF 200 * 0.000195 = 0.039 -> 0.04.
+    # 2026-09: 200 * 0.000003 = 0.0006 -> 0.01; SEC 10,000 * 20.60e-6 = 0.206 -> 0.21; TAF 200 * 0.000195 -> 0.04.
     result = run(dated("2026-09-08"), ROUND_TRIP, costs=REAL)
     assert result.fills["fees"].tolist() == [pytest.approx(0.01), pytest.approx(0.26)]
 

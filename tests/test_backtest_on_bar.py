@@ -48,7 +48,8 @@ def test_what_it_may_not_return(answer):
 
 
 def test_what_it_raises_is_told_in_one_sentence():
-    with pytest.raises(StrategyError, match=r"OnBar.on_bar raised ZeroDivisionError.*line \d+ of test_backtest_on_bar.py.*bar 2"):
+    said = r"OnBar.on_bar raised ZeroDivisionError.*line \d+ of test_backtest_on_bar.py.*bar 2"
+    with pytest.raises(StrategyError, match=said):
         run({"A": [100.0] * 4}, OnBar(lambda view: 1 / (view.t - 2) and None))
 
 
@@ -72,16 +73,17 @@ def test_the_view_tells_the_account():
 
     def look(view):
         if view.t == 2:
-            seen.update(time=view.time, cash=view.cash, equity=view.equity, positions=view.positions, a=view.position("A"),
-                        b=view.position("B"), weight=view.weight("A"), entry=view.entry_price("A"),
-                        flat=view.entry_price("B"), bars=len(view.bars), close=view.bars.close[-1].tolist())
+            seen.update(time=view.time, cash=view.cash, equity=view.equity, positions=view.positions,
+                        a=view.position("A"), b=view.position("B"), weight=view.weight("A"),
+                        entry=view.entry_price("A"), flat=view.entry_price("B"), bars=len(view.bars),
+                        close=view.bars.close[-1].tolist())
         return {0: buy("A", 100), 1: buy("A", 50)}.get(view.t)
 
     run({"A": [100, 100, 130, 130], "B": [50.0] * 4}, OnBar(look))
     # 100 at 100 and 50 at 130: 16,500 paid, 110 a share; 83,500 + 150 * 130 = 103,000.
     assert seen == {"time": days(4)[2], "cash": 83_500.0, "equity": 103_000.0, "positions": {"A": 150.0}, "a": 150.0,
-                    "b": 0.0, "weight": pytest.approx(19_500 / 103_000), "entry": 110.0, "flat": pytest.approx(NAN, nan_ok=True),
-                    "bars": 3, "close": [130.0, 50.0]}
+                    "b": 0.0, "weight": pytest.approx(19_500 / 103_000), "entry": 110.0,
+                    "flat": pytest.approx(NAN, nan_ok=True), "bars": 3, "close": [130.0, 50.0]}
 
 
 def test_the_view_tells_what_still_works():
@@ -149,7 +151,8 @@ def test_legs_of_a_limit_entry_on_its_bar(bar, sold):
 
 def test_legs_of_a_stop_entry_on_its_bar():
     # In at 102 within the bar; its target of 112.20 lies on the way up.
-    assert traded([100, (100, 113, 100, 112), 112], {0: buy("A", 10, stop=102.0)}, risk=LEGS)[1:] == [(1, "sell", 10.0, 112.2)]
+    orders = {0: buy("A", 10, stop=102.0)}
+    assert traded([100, (100, 113, 100, 112), 112], orders, risk=LEGS)[1:] == [(1, "sell", 10.0, 112.2)]
 
 
 def test_an_entry_below_a_share_is_refused():
@@ -229,6 +232,26 @@ def test_an_exit_below_a_share_is_refused_and_the_legs_stay():
     assert ("rejected", "below one share") in [fate[2:] for fate in fates(result)]
 
 
+def test_a_named_reduction_that_expires_is_over():
+    cells = {"A": [100, 100, 80, None, 80, 80, 80], "B": [50] * 7}
+    assert fills(run(cells, OnBar({0: {"A": 0.1}, 2: sell("A", 40)}))) == [(1, "A", "buy", 100.0, 100.0)]
+
+
+def test_targets_close_what_named_orders_opened():
+    # The second order expires on bar 3.
+    orders = {0: buy("A", 10), 2: buy("A", 5, limit=90.0), 4: {"A": 0.0}}
+    assert fills(run({"A": [100.0] * 7}, OnBar(orders)))[1:] == [(5, "A", "sell", 10.0, 100.0)]
+
+
+def test_a_target_enters_again_after_a_named_entry_expired():
+    # The stop at 95 takes the 100 shares on bar 2, the limit of 80 is not reached: floor(9,950 / 96) = 103 at 97.
+    def answer(view):
+        return buy("A", 5, limit=80.0) if view.t == 1 else {"A": 0.1}
+
+    result = run({"A": [100, 100, (100, 100, 94, 96), 97, 97]}, OnBar(answer), risk=LEGS)
+    assert fills(result)[1:] == [(2, "A", "sell", 100.0, 95.0), (3, "A", "buy", 103.0, 97.0)]
+
+
 def test_no_order_flips_a_position():
     result = run({"A": [100.0] * 4}, OnBar({0: sell("A", 10), 1: buy("A", 20)}))
     assert result.positions["A"] == -10.0
@@ -237,7 +260,8 @@ def test_no_order_flips_a_position():
 # --- Orders that no exchange takes ------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("make", [
-    lambda: buy("A", 0), lambda: buy("A", -1), lambda: buy("A", NAN), lambda: buy("A", float("inf")), lambda: buy("A", "10"),
+    lambda: buy("A", 0), lambda: buy("A", -1), lambda: buy("A", NAN), lambda: buy("A", float("inf")),
+    lambda: buy("A", "10"),
     lambda: buy("A", 1, limit=0.0), lambda: buy("A", 1, limit=-5.0), lambda: buy("A", 1, limit=NAN),
     lambda: buy("A", 1, limit=99.0, stop=101.0), lambda: sell("A", 1, limit=10.001), lambda: sell("A", 1, stop=0.12345),
 ])
@@ -254,3 +278,15 @@ def test_prices_on_the_tick_are_taken(price):
 def test_bars_may_be_out_of_name_order():
     result = run(make_bars({"B": [50.0] * 3, "A": [100.0] * 3}), OnBar({0: [buy("B", 2), buy("A", 1)]}))
     assert result.positions.to_dict() == {"A": 1.0, "B": 2.0}
+
+
+def test_progress_is_told_of_every_bar():
+    seen = []
+
+    def bar_by_bar(bars):
+        for t in bars:
+            seen.append(t)
+            yield t
+
+    botlib.backtest(make_bars({"A": [100.0] * 4}), OnBar({0: buy("A", 1)}), progress=bar_by_bar)
+    assert seen == [0, 1, 2, 3]

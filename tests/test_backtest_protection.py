@@ -12,7 +12,7 @@ TWO_BPS = botlib.Costs(slippage_bps=2.0, regulatory_fees=False)
 CAPPED = botlib.Costs(slippage_bps=0.0, regulatory_fees=False, max_participation_pct=10.0)
 
 LONG, SHORT = {"A": [0.1]}, {"A": [-0.1]}
-# The decision close is 100: a long has its stop at 95.00 and its target at 110.00, a short 105.00 (cap 107.62) and 90.00.
+# The decision close is 100: a long has its stop at 95 and its target at 110, a short 105 (cap 107.62) and 90.
 
 
 def outcome(*after, side=LONG, costs=TWO_BPS, entry=100, **options):
@@ -163,8 +163,8 @@ def test_a_triggered_stop_has_ended_its_target():
 
 
 def test_a_signal_closes_what_a_capped_stop_could_not():
-    result = run({"A": [100, 100, (108, 112, 108, 111), (115, 116, 114, 115), 115]}, {"A": [-0.1, None, 0.0, None, None]},
-                 risk=LEGS)
+    cells = {"A": [100, 100, (108, 112, 108, 111), (115, 116, 114, 115), 115]}
+    result = run(cells, {"A": [-0.1, None, 0.0]}, risk=LEGS)
     assert fills(result)[1:] == [(3, "A", "buy", 100.0, 115.0)]
     assert fates(result, "stop") == [("stop", 100.0, "cancelled", "position exit")]
 
@@ -182,8 +182,8 @@ def test_a_signal_exit_ends_the_legs_first():
 def test_a_reduction_protects_what_is_left_at_the_old_prices():
     result = run({"A": [100, 100, 100, (99, 99, 95, 96), 96]}, {"A": [0.1, 0.04, None, None, None]}, risk=LEGS)
     assert fills(result)[1:] == [(2, "A", "sell", 60.0, 100.0), (3, "A", "sell", 40.0, 95.0)]
-    assert fates(result, "stop", "reduce") == [("stop", 100.0, "cancelled", "position exit"), ("reduce", 60.0, "filled", ""),
-                                               ("stop", 40.0, "filled", "")]
+    assert fates(result, "stop", "reduce") == [("stop", 100.0, "cancelled", "position exit"),
+                                               ("reduce", 60.0, "filled", ""), ("stop", 40.0, "filled", "")]
 
 
 def test_after_a_reduction_the_legs_are_back_on_the_next_bar():
@@ -196,7 +196,8 @@ def test_an_increase_brings_its_own_bracket():
     # 100 at 100 (95 / 110); decided at 104: equity 100,400; floor(0.2 * 100,400 / 104) = 193, 93 more (98.80 / 114.40).
     cells = {"A": [100, (100, 104, 100, 104), 104, (104, 112, 99, 112), (112, 115, 98, 99), 99]}
     result = run(cells, {"A": [0.1, 0.2, None, None, None, None]}, risk=LEGS)
-    assert fills(result)[1:] == [(2, "A", "buy", 93.0, 104.0), (3, "A", "sell", 100.0, 110.0), (4, "A", "sell", 93.0, 98.8)]
+    assert fills(result)[1:] == [(2, "A", "buy", 93.0, 104.0), (3, "A", "sell", 100.0, 110.0),
+                                 (4, "A", "sell", 93.0, 98.8)]
 
 
 def test_both_lots_of_an_increase_may_leave_on_one_bar():
@@ -249,7 +250,8 @@ def test_each_bar_has_its_volume_once():
     # Both lots leave at the open of bar 3, whose volume allows 120 of the 193: 100, then 20.
     cells = {"A": [100, (100, 104, 100, 104), 104, (90, 91, 89, 90, 1_200), (90, 90, 90, 90, 10_000), 90]}
     result = run(cells, {"A": [0.1, 0.2, None, None, None, None]}, risk=LEGS, costs=CAPPED)
-    assert fills(result)[2:] == [(3, "A", "sell", 100.0, 90.0), (3, "A", "sell", 20.0, 90.0), (4, "A", "sell", 73.0, 90.0)]
+    assert fills(result)[2:] == [(3, "A", "sell", 100.0, 90.0), (3, "A", "sell", 20.0, 90.0),
+                                 (4, "A", "sell", 73.0, 90.0)]
 
 
 def test_the_bars_of_a_trade_are_labelled():

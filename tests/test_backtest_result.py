@@ -52,7 +52,8 @@ class Answers:
 
 
 @pytest.mark.parametrize("answer", [
-    None, np.zeros((3, 1)), np.zeros((4, 2)), np.full((4, 1), np.inf), np.zeros((4, 1), bool), np.full((4, 1), "a"), 0.1,
+    None, 0.1, np.zeros((3, 1)), np.zeros((4, 2)), np.full((4, 1), np.inf), np.zeros((4, 1), bool),
+    np.full((4, 1), "a"),
     lambda bars: pd.DataFrame(0.1, index=bars.index, columns=["B"]),
     lambda bars: pd.DataFrame(0.1, index=bars.index[1:], columns=["A"]),
     lambda bars: 1 / 0,
@@ -110,7 +111,8 @@ def test_orders_and_fills_belong_together():
     result = run(WEEK, {"A": [0.1, None, 0.0]})
     assert result.orders["decided_time"].tolist() == [days(4)[0], days(4)[2]]
     assert result.fills["time"].tolist() == [days(4)[1], days(4)[3]]
-    assert result.orders["side"].iloc[result.fills["order"]].tolist() == result.fills["side"].tolist() == ["buy", "sell"]
+    assert result.fills["side"].tolist() == ["buy", "sell"]
+    assert result.orders["side"].iloc[result.fills["order"]].tolist() == ["buy", "sell"]
     assert result.fills["at_open"].tolist() == [True, True]
 
 

@@ -93,7 +93,8 @@ def test_nan_does_not_enter_again():
 def test_a_new_target_changes_the_size():
     # 10 % -> 30 %: 300 - 100 more. -> 20 %: 100 less.
     result = run({"A": FLAT}, {"A": [0.1, 0.3, 0.2, None, None, None]})
-    assert fills(result) == [(1, "A", "buy", 100.0, 100.0), (2, "A", "buy", 200.0, 100.0), (3, "A", "sell", 100.0, 100.0)]
+    assert fills(result) == [(1, "A", "buy", 100.0, 100.0), (2, "A", "buy", 200.0, 100.0),
+                             (3, "A", "sell", 100.0, 100.0)]
     assert result.trades["exit_reason"].tolist() == ["reduce"]
     assert result.positions["A"] == 200.0
 
@@ -102,7 +103,8 @@ def test_a_reduction_sells_the_oldest_shares_first():
     # 100 at 100, then 40 more at 200; 120 sold at 300: all of the first, 20 of the second.
     cells = {"A": [100, 100, 200, 200, 300, 300, 300]}
     result = run(cells, Given({"A": [100, 140, None, 20, None, None, None]}, unit="shares"))
-    assert fills(result) == [(1, "A", "buy", 100.0, 100.0), (2, "A", "buy", 40.0, 200.0), (4, "A", "sell", 120.0, 300.0)]
+    assert fills(result) == [(1, "A", "buy", 100.0, 100.0), (2, "A", "buy", 40.0, 200.0),
+                             (4, "A", "sell", 120.0, 300.0)]
     assert result.trades[["quantity", "entry_price", "pnl"]].values.tolist() == [[100.0, 100.0, 20_000.0],
                                                                                  [20.0, 200.0, 2_000.0]]
 
@@ -116,7 +118,8 @@ def test_a_tolerance_rebalances_once_the_position_is_too_far_off():
 
 def test_weights_clip_with_a_named_warning():
     with pytest.warns(BotlibWarning) as caught:
-        result = run({"A": FLAT, "B": FLAT}, {"A": [0.5], "B": [-0.2]}, risk=limited(max_position_pct=10.0), quiet=False)
+        result = run({"A": FLAT, "B": FLAT}, {"A": [0.5], "B": [-0.2]}, risk=limited(max_position_pct=10.0),
+                     quiet=False)
     assert [w.message.name for w in caught] == ["weights-clipped"]
     assert result.positions.to_dict() == {"A": 100.0, "B": -100.0}
     assert result.warnings[0].startswith("weights-clipped: 2 ")
@@ -129,6 +132,11 @@ def test_a_weight_at_the_limit_is_not_clipped():
 
 def test_a_clipped_level_does_not_rebalance():
     result = run({"A": [100, 100, 90, 80, 100, 100]}, {"A": [0.5] * 6}, risk=limited(max_position_pct=10.0))
+    assert fills(result) == [(1, "A", "buy", 100.0, 100.0)]
+
+
+def test_two_weights_above_the_limit_are_one_target():
+    result = run({"A": [100, 100, 80, 80, 80]}, {"A": [0.5, 0.5, 0.6, 0.6, 0.6]}, risk=limited(max_position_pct=10.0))
     assert fills(result) == [(1, "A", "buy", 100.0, 100.0)]
 
 
@@ -178,20 +186,22 @@ def test_longs_and_shorts_both_take_exposure():
 
 def test_an_exit_frees_buying_power_only_on_execution():
     # A leaves at the open of bar 3; B does not fit at the close of bar 2, but at that of bar 3.
-    result = run({"A": FLAT, "B": FLAT}, {"A": [1.0, None, 0.0, None, None, None], "B": [None, None, 1.0, 1.0, 1.0, 1.0]})
-    assert fills(result) == [(1, "A", "buy", 1000.0, 100.0), (3, "A", "sell", 1000.0, 100.0), (4, "B", "buy", 1000.0, 100.0)]
+    result = run({"A": FLAT, "B": FLAT}, {"A": [1.0, None, 0.0], "B": [None, None, 1.0, 1.0, 1.0, 1.0]})
+    assert fills(result) == [(1, "A", "buy", 1000.0, 100.0), (3, "A", "sell", 1000.0, 100.0),
+                             (4, "B", "buy", 1000.0, 100.0)]
     assert ("entry", 1000.0, "rejected", "buying power") in fates(result)
 
 
 def test_an_expired_entry_frees_what_it_reserved():
-    result = run({"A": [100, None, 100, 100], "B": [100] * 4}, {"A": [1.0, None, None, None], "B": [None, 1.0, None, None]})
+    result = run({"A": [100, None, 100, 100], "B": [100] * 4}, {"A": [1.0], "B": [None, 1.0]})
     assert fills(result) == [(2, "B", "buy", 1000.0, 100.0)]
 
 
 def test_a_cash_account_has_no_shorts_and_no_credit():
     cash = limited(account="cash", max_gross_exposure_pct=200.0)
     result = run({"A": FLAT, "B": FLAT, "C": FLAT}, {"A": [0.7], "B": [-0.1], "C": [0.4]}, risk=cash)
-    assert fates(result) == [("entry", 700.0, "filled", ""), ("entry", 100.0, "rejected", "no shorts in a cash account"),
+    assert fates(result) == [("entry", 700.0, "filled", ""),
+                             ("entry", 100.0, "rejected", "no shorts in a cash account"),
                              ("entry", 400.0, "rejected", "buying power")]
 
 
@@ -202,7 +212,8 @@ def test_a_reversal_takes_two_opens():
     # 100,000 - 1,000 = 99,000; floor(9,900 / 95) = 104, sold at the open of bar 4 (94).
     cells = {"A": [100, 100, 100, (90, 96, 89, 95), (94, 94, 94, 94), 94]}
     result = run(cells, {"A": [0.1, 0.1, -0.1, -0.1, -0.1, -0.1]})
-    assert fills(result) == [(1, "A", "buy", 100.0, 100.0), (3, "A", "sell", 100.0, 90.0), (4, "A", "sell", 104.0, 94.0)]
+    assert fills(result) == [(1, "A", "buy", 100.0, 100.0), (3, "A", "sell", 100.0, 90.0),
+                             (4, "A", "sell", 104.0, 94.0)]
 
 
 def test_a_reversal_stands_when_the_next_bar_keeps():

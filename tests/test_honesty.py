@@ -297,7 +297,7 @@ def test_too_few_bars_are_refused():
 def test_the_table_and_the_record():
     honesty = checked(Computed(average))
     assert honesty.table().iloc[:, 0].tolist() == ["look-ahead", "warm-up", "costs"]
-    assert honesty.table().iloc[:, 1].tolist() == ["passed", "passed", "passed" if honesty.checks[2].passed else "FAILED"]
+    assert set(honesty.table().iloc[:2, 1]) == {"passed"}
     assert set(honesty.to_dict()) == {"look-ahead", "warm-up", "costs"}
     assert honesty.to_dict()["look-ahead"]["passed"] is True
 

@@ -180,7 +180,8 @@ def test_within_the_bar(kind, side, high, low, limit, stop, triggered, expected)
 # --- Costs ------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("amount", "cents"), [
-    (0.0, 0.0), (0.000051, 0.01), (0.01, 0.01), (0.010001, 0.02), (2.85, 2.85), (0.07 * 100, 7.0), (1.1 * 3, 3.3), (2.506, 2.51),
+    (0.0, 0.0), (0.000051, 0.01), (0.01, 0.01), (0.010001, 0.02), (2.85, 2.85), (0.07 * 100, 7.0), (1.1 * 3, 3.3),
+    (2.506, 2.51),
 ])
 def test_fees_round_up_to_the_cent(amount, cents):
     assert rules.cents_up(amount) == cents
@@ -209,8 +210,8 @@ def test_commission(quantity, price, bps, per_share, minimum, paid):
 ])
 def test_regulatory_fees_with_the_rates_of_the_day(date, side, quantity, price, fees):
     rates = fee_rates(np.array([date], "datetime64[D]"))
-    paid = rules.regulatory_fees(side, float(quantity), price, rates.sec_rate[0], rates.taf_per_share[0], rates.taf_max[0],
-                                 rates.cat_per_share[0])
+    paid = rules.regulatory_fees(side, float(quantity), price, rates.sec_rate[0], rates.taf_per_share[0],
+                                 rates.taf_max[0], rates.cat_per_share[0])
     assert paid == pytest.approx(fees, abs=1e-9)
 
 

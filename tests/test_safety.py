@@ -159,7 +159,8 @@ def test_a_daily_loss_allows_only_exits_until_the_next_session():
     bars = make_bars({"A": [100, 100, 95, 99, 99, 99, 99, 99], "B": [50.0] * 8}, TWO_SESSIONS, interval="5m")
     result = run(bars, {"A": [0.5, None, None, 0.4], "B": [None, None, 0.1, 0.1, 0.1]},
                  safety=controls(max_daily_loss_pct=2.0))
-    assert result.halts.values.tolist() == [[TWO_SESSIONS[2], "max_daily_loss_pct", pytest.approx(2.5), 2.0, "reduce-only"]]
+    assert result.halts.values.tolist() == [
+        [TWO_SESSIONS[2], "max_daily_loss_pct", pytest.approx(2.5), 2.0, "reduce-only"]]
     # The reduction to 40 % of 99,500 passes: floor(39,800 / 99) = 402. B is decided on bar 4: floor(9,950 / 50) = 199.
     assert fills(result) == [(1, "A", "buy", 500.0, 100.0), (4, "A", "sell", 98.0, 99.0), (5, "B", "buy", 199.0, 50.0)]
     assert [fate[2:] for fate in fates(result) if fate[2] == "rejected"] == [("rejected", "reduce-only")] * 2
@@ -208,7 +209,8 @@ def test_refused_orders_do_not_count():
     (buy("A", 50), buy("A", 50, stop=101.0), True),            # at its stop: 100 shares * 101
 ])
 def test_no_order_may_exceed_the_position_limit(first, second, refused):
-    result = run({"A": [100.0] * 3, "B": [100.0] * 3}, OnBar({0: [first, second]}), safety=controls(max_position_size_pct=10.0),
+    result = run({"A": [100.0] * 3, "B": [100.0] * 3}, OnBar({0: [first, second]}),
+                 safety=controls(max_position_size_pct=10.0),
                  risk=BARE.model_copy(update={"max_position_pct": 10.0, "max_gross_exposure_pct": 400.0}))
     assert fates(result)[0][2] != "rejected"
     assert (fates(result)[1][3] == "position limit") is refused

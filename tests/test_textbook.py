@@ -96,6 +96,12 @@ def test_a_skipped_level_target_is_tried_again():
     assert [f[:3] for f in fills(result)] == [(1, "A", "buy"), (2, "A", "sell"), (3, "B", "buy")]
 
 
+def test_an_exit_after_an_increase_that_was_skipped():
+    result = textbook({"A": [100] * 7, "B": [50] * 7}, {"A": [0.5, None, 0.9, None, 0.0], "B": [None, 0.45]},
+                      risk=botlib.Risk(max_position_pct=100.0, stop_loss_pct=None, take_profit_pct=None))
+    assert [f[:3] for f in fills(result)] == [(1, "A", "buy"), (2, "B", "buy"), (5, "A", "sell")]
+
+
 def test_exits_fill_before_entries_of_the_same_open():
     result = textbook({"A": [100] * 4, "B": [100] * 4}, {"A": [0.9, None, 0.0], "B": [None, None, 0.9]})
     assert [f[:3] for f in fills(result)] == [(1, "A", "buy"), (3, "A", "sell"), (3, "B", "buy")]

@@ -14,7 +14,7 @@ import botlib
 from botlib.bars import Bars
 
 NAMES = ("MIKE", "ALFA", "ZULU", "GOLF")
-RATIOS = (2.0, 3.0)  # whole ones: what odd parts become is tested by hand
+RATIOS = (2.0, 3.0, 1.5, 0.1)
 WEIGHTS = (None, None, None, 0.0, 0.0, 0.1, 0.2, 0.2, 0.4, -0.1, -0.2, 0.7)
 
 
@@ -84,6 +84,8 @@ class Ledger:
     free: list[float] = field(default_factory=list)  # equity without what is due
     positions: list[np.ndarray] = field(default_factory=list)
     closes: list[np.ndarray] = field(default_factory=list)
+    crossings: int = 0  # fills that went from long to short or back
+    shorts: int = 0  # fills after which a symbol was short
 
 
 def rebuild(result: botlib.BacktestResult) -> Ledger:
@@ -104,7 +106,10 @@ def rebuild(result: botlib.BacktestResult) -> Ledger:
             for a in today.sort_values("type", ascending=False).itertuples() if len(today) else ():  # splits first
                 n = bars.symbols.index(a.symbol)
                 if a.type == "split":
-                    held[n] *= a.value
+                    whole = np.floor(abs(held[n]) * a.value + 1e-9)
+                    if held[n]:
+                        cash += np.sign(held[n]) * (abs(held[n]) * a.value - whole) * last[n] / a.value
+                    held[n] = np.sign(held[n]) * whole
                     last[n] /= a.value
                 elif held[n]:
                     amount = float(np.floor(held[n] * a.value * 100 + 0.5 + 1e-9)) / 100
@@ -115,7 +120,9 @@ def rebuild(result: botlib.BacktestResult) -> Ledger:
         for row in fills.get(bars.index[t], ()):
             n, sign = bars.symbols.index(row.symbol), 1.0 if row.side == "buy" else -1.0
             cash -= sign * row.quantity * row.price + row.commission + row.fees
-            held[n] += sign * row.quantity
+            before, held[n] = held[n], held[n] + sign * row.quantity
+            ledger.crossings += before * held[n] < 0
+            ledger.shorts += held[n] < 0
         last = np.where(np.isnan(bars.close[t]), last, bars.close[t])
         value = np.where(held != 0.0, held * last, 0.0)
         ledger.free.append(cash + value.sum())

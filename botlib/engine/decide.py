@@ -143,7 +143,7 @@ def clipped(w, close, target):
     """A target cut to the position limit."""
     most = w.max_position_pct / 100.0
     if w.shares:
-            most = rules.target_quantity(most, w.equity - w.receivable, close, w.fractional)
+        most = rules.target_quantity(most, w.equity - w.receivable, close, w.fractional)
     if abs(target) > most * (1.0 + 1e-12):
         return most if target > 0.0 else -most
     return target
@@ -171,6 +171,10 @@ def decide_exit(w, t, symbol, target):
     standing(w)[symbol] = math.nan
     if w.flatten and w.state == safety.HALTED and shares != 0.0:
         target = 0.0  # whatever the strategy says
+    if not w.shares:  # a cut weight is one and the same from bar to bar, a cut number of shares is not
+        asked_for, target = target, clipped(w, close, target)
+        if target != asked_for and target != wanted(w)[symbol]:
+            w.n_clipped += 1
     if shares == 0.0:
         if is_working(w, symbol, True):
             if target == wanted(w)[symbol]:
@@ -195,9 +199,9 @@ def decide_exit(w, t, symbol, target):
         return math.nan
     quantity = wanted_quantity(w, close, clipped(w, close, target))
     if quantity < abs(shares):
-        wanted(w)[symbol] = target
         purpose = REDUCE if quantity > 0.0 else EXIT
         submit_exit(w, t, symbol, abs(shares) - quantity, purpose, rules.MARKET, 0.0, 0.0)
+        wanted(w)[symbol] = target
         return math.nan
     if quantity == abs(shares):
         wanted(w)[symbol] = target
@@ -264,7 +268,9 @@ def submit(w, t, symbol, side, quantity, kind, limit, stop):
     if side * shares < 0.0:
         purpose = EXIT if quantity >= abs(shares) else REDUCE
         cancel_entries(w, t, symbol)
-        return submit_exit(w, t, symbol, quantity, purpose, kind, limit, stop)
+        refusal = submit_exit(w, t, symbol, quantity, purpose, kind, limit, stop)
+        orders(w)[w.n_orders - 1].named = True
+        return refusal
     refusal = submit_entry(w, t, symbol, side, quantity, kind, limit, stop, quantity * closes(w)[t, symbol])
     if refusal == R_NONE:
         wanted(w)[symbol] = math.inf  # not a target, but one that is set later replaces it

@@ -39,7 +39,7 @@ def end_entry(w, oid, t, status, reason):
     """An entry ends without a fill: the target before it is the one held, so the same entry may be asked for again."""
     end_order(w, oid, t, status, reason)
     o = orders(w)[oid]
-    wanted(w)[o.symbol] = o.before
+    wanted(w)[o.symbol] = o.before if position(w)[o.symbol] != 0.0 else math.nan
 
 
 @compiled()
@@ -49,6 +49,7 @@ def new_order(w, t, symbol, side, kind, purpose, quantity, limit, stop):
     o = orders(w)[oid]
     o.symbol, o.decided, o.closed, o.lot = symbol, t, -1, -1
     o.side, o.kind, o.purpose, o.status, o.reason, o.triggered = side, kind, purpose, WORKING, R_NONE, False
+    o.named = False
     o.quantity, o.filled, o.limit, o.stop, o.reserved = quantity, 0.0, limit, stop, 0.0
     o.stop_loss, o.take_profit, o.notional, o.before = NO_LEG, NO_LEG, 0.0, wanted(w)[symbol]
     w.n_orders = oid + 1

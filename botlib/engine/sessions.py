@@ -17,6 +17,7 @@ from botlib.engine.state import (
     R_EXIT,
     R_KILL,
     R_SESSION_CLOSE,
+    REDUCE,
     SPLIT,
     actions,
     closes,
@@ -149,12 +150,10 @@ def expire_orders(w, t):
             end_entry(w, oid, t, EXPIRED, R_SESSION_CLOSE)
         else:
             end_order(w, oid, t, EXPIRED, R_SESSION_CLOSE)
-            if o.kind == rules.MARKET and standing(w)[o.symbol] != standing(w)[o.symbol]:
-                if o.purpose == EXIT:
-                    standing(w)[o.symbol] = 0.0
-                elif math.isfinite(wanted(w)[o.symbol]):  # a reduction to a target
-                    standing(w)[o.symbol] = wanted(w)[o.symbol]
-                    wanted(w)[o.symbol] = math.nan
+            if not o.named and standing(w)[o.symbol] != standing(w)[o.symbol]:
+                standing(w)[o.symbol] = 0.0 if o.purpose == EXIT else wanted(w)[o.symbol]
+            if not o.named and o.purpose == REDUCE:
+                wanted(w)[o.symbol] = o.before
             protect_symbol(w, o.symbol, t)
     w.n_open = 0
 

@@ -55,7 +55,8 @@ ACCOUNT = [
 ]
 ORDER = np.dtype([
     ("symbol", "i4"), ("decided", "i4"), ("closed", "i4"), ("lot", "i4"), ("side", "i1"), ("kind", "i1"),
-    ("purpose", "i1"), ("status", "i1"), ("reason", "i1"), ("triggered", "?"), ("quantity", "f8"), ("filled", "f8"),
+    ("purpose", "i1"), ("status", "i1"), ("reason", "i1"), ("triggered", "?"), ("named", "?"),
+    ("quantity", "f8"), ("filled", "f8"),
     ("limit", "f8"), ("stop", "f8"), ("stop_loss", "f8"), ("take_profit", "f8"), ("notional", "f8"),
     ("reserved", "f8"), ("before", "f8"),
 ], align=True)
