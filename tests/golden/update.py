@@ -1,7 +1,7 @@
 """Execute small versions of the notebooks and keep them with their outputs: ``make golden``.
 
-`make test` runs the kept copies again (nbval) and compares every text output; figures are compared by nobody and are left
-out. What changed since the last time is shown, so that a change of results never slips in unread.
+`make test` runs the kept copies again (nbval) and compares every text output; figures are compared by nobody and are
+left out. What changed since the last time is shown, so that a change of results never slips in unread.
 """
 
 from __future__ import annotations
