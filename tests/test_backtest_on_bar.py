@@ -252,6 +252,23 @@ def test_a_target_enters_again_after_a_named_entry_expired():
     assert fills(result)[1:] == [(2, "A", "sell", 100.0, 95.0), (3, "A", "buy", 103.0, 97.0)]
 
 
+
+def test_the_same_shares_are_not_sold_twice():
+    # 4 of 10 are sold on bar 2 while a limit order for the other 6 rests; bar 3 meets its price and the old stop's.
+    index = pd.date_range("2024-03-11 09:30", periods=5, freq="5min", tz="America/New_York")
+    bars = make_bars({"A": [100, 100, 100, (100, 106, 94, 100), 100]}, index, interval="5m")
+    result = run(bars, OnBar({0: buy("A", 10), 1: [sell("A", 4), sell("A", 6, limit=105.0)]}), risk=LEGS)
+    assert [f[3] for f in fills(result)] == [10.0, 4.0, 6.0]
+    assert result.equity.iloc[-1] in (99_970.0, 100_030.0)
+
+
+def test_legs_rest_for_what_is_left():
+    cells = {"A": [100, 100, (100, 106, 99, 105), 105, 105]}
+    result = run(cells, OnBar({0: buy("A", 10), 1: [sell("A", 4), sell("A", 6, limit=105.0)]}), risk=LEGS)
+    resting = result.orders[(result.orders["status"] == "working") & (result.orders["purpose"] == "stop")]
+    assert resting["quantity"].sum() == result.positions["A"]
+
+
 def test_no_order_flips_a_position():
     result = run({"A": [100.0] * 4}, OnBar({0: sell("A", 10), 1: buy("A", 20)}))
     assert result.positions["A"] == -10.0

@@ -39,13 +39,13 @@ def orders_of(world: World):
         rng = np.random.default_rng([world.seed, view.t])
         made = []
         for symbol in view.bars.symbols:
-            close = view.bars.close[-1, view.bars.symbols.index(symbol)]
-            if rng.random() < 0.4 or not close > 0:
-                continue
-            order = (buy, sell)[rng.integers(2)]
-            named = (None, "limit", "stop")[rng.integers(3)]
-            price = {} if named is None else {named: round(float(close * rng.uniform(0.96, 1.04)), 2)}
-            made.append(order(symbol, float(rng.integers(1, 150)), **price))
+            close, held = view.bars.close[-1, view.bars.symbols.index(symbol)], abs(view.position(symbol))
+            for _ in range(rng.integers(0, 3) if close > 0 else 0):
+                order = (buy, sell)[rng.integers(2)]
+                named = (None, "limit", "stop")[rng.integers(3)]
+                price = {} if named is None else {named: round(float(close * rng.uniform(0.96, 1.04)), 2)}
+                part = float(rng.choice([held // 2, held - held // 2, held])) or float(rng.integers(1, 150))
+                made.append(order(symbol, part if rng.random() < 0.6 else float(rng.integers(1, 150)), **price))
         return made
     return OnBar(answer)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 from engine_helpers import days, fates, fills, make_bars, run
 
@@ -238,6 +239,16 @@ def test_the_other_leg_shrinks_with_a_partial_fill():
     result = run(cells, LONG, risk=LEGS, costs=CAPPED)
     stop = result.orders[result.orders["purpose"] == "stop"].iloc[0]
     assert (stop["quantity"], stop["filled"], stop["status"]) == (70.0, 70.0, "filled")
+
+
+def test_an_exit_after_a_thin_reduction_leaves_no_legs():
+    # 60 of 100 are to go: 30 on bar 2. Bar 2 closes with an exit for the other 40; all 70 leave on bar 3.
+    index = pd.date_range("2024-03-11 09:30", periods=5, freq="5min", tz="America/New_York")
+    thin = (100, 100, 100, 100, 300)
+    bars = make_bars({"A": [100, 100, thin, 100, 100]}, index, interval="5m")
+    result = run(bars, {"A": [0.1, 0.04, 0.0]}, risk=LEGS, costs=CAPPED)
+    assert [f[3] for f in fills(result)] == [100.0, 30.0, 30.0, 40.0]
+    assert "working" not in result.orders["status"].tolist()
 
 
 def test_symbols_share_no_volume():

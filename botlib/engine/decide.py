@@ -7,7 +7,7 @@ import math
 from botlib import rules, safety
 from botlib._jit import compiled
 from botlib.engine.fills import drop_ended
-from botlib.engine.lots import end_entry, end_order, end_symbol_legs, new_order
+from botlib.engine.lots import end_entry, end_order, end_symbol_legs, is_working, new_order
 from botlib.engine.state import (
     CANCELLED,
     ENTRY,
@@ -126,16 +126,6 @@ def cancel_entries(w, t, symbol):
             ended = True
     if ended:
         drop_ended(w)
-
-
-@compiled()
-def is_working(w, symbol, entries):
-    """Whether a symbol has a working entry (or, with ``entries`` False, a working exit)."""
-    for i in range(w.n_open):
-        o = orders(w)[working(w)[i]]
-        if o.symbol == symbol and (o.purpose == ENTRY) == entries and o.status == WORKING:
-            return True
-    return False
 
 
 @compiled()

@@ -8,6 +8,7 @@ from botlib import rules
 from botlib._jit import compiled
 from botlib.engine.state import (
     CANCELLED,
+    ENTRY,
     NO_LEG,
     R_EXIT,
     R_NONE,
@@ -89,8 +90,20 @@ def end_legs(w, lot_id, t, reason):
 
 
 @compiled()
+def is_working(w, symbol, entries):
+    """Whether a symbol has a working entry (or, with ``entries`` False, a working exit)."""
+    for i in range(w.n_open):
+        o = orders(w)[working(w)[i]]
+        if o.symbol == symbol and (o.purpose == ENTRY) == entries and o.status == WORKING:
+            return True
+    return False
+
+
+@compiled()
 def protect_symbol(w, symbol, t):
-    """Re-protect what is left after a reduction, from the next bar on."""
+    """Re-protect what is left after a reduction, from the next bar on; not beside an exit that still works."""
+    if is_working(w, symbol, False):
+        return
     lot_id = head(w)[symbol]
     while lot_id >= 0:
         if not lots(w)[lot_id].legs:
