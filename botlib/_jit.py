@@ -51,6 +51,11 @@ def _cache_folder() -> Path | None:
 _FOLDER = _cache_folder()
 
 
+def first_time() -> bool:
+    """Whether nothing has been compiled yet by this version on this machine."""
+    return _FOLDER is None or not any(_FOLDER.iterdir())
+
+
 def compiled(**options: Any) -> Callable[[F], F]:
     """``@compiled()``: numba's njit with botlib's cache; without a writable folder it compiles in each process.
 

@@ -75,7 +75,7 @@ def backtest(bars: Bars, strategy: Any, *, cash: float = 100_000.0, risk: Risk =
     given = strategy if dataclasses.is_dataclass(strategy) else copy.copy(strategy)  # before it has seen the bars
     if convention == "broker":
         bars = _in_name_order(bars)
-    book = _book(bars, strategy, float(cash), risk, costs, safety, convention, warnings)
+    book = _book(bars, strategy, float(cash), risk, costs, safety, convention)
     if hasattr(strategy, "on_bar"):
         run_on_bar(bars, strategy, book, signal_adjustment, progress or iter)
     else:
@@ -182,12 +182,12 @@ def warmup_bars(strategy: Any) -> int:
 
 
 def _book(bars: Bars, strategy: Any, cash: float, risk: Risk, costs: Costs, safety: SafetyControls | None,
-          convention: str, warnings: list[str]) -> Book:
+          convention: str) -> Book:
     """The account before the first bar."""
     actions = _NO_ACTIONS
     if bars.actions is not None and len(bars.actions) and bars.adjustment == "raw":
         actions = _actions(bars)
-    fees = _fees(bars, warnings) if costs.regulatory_fees else _NO_FEES
+    fees = _fee_rows(int(bars.sessions[0]), int(bars.sessions[-1]))[0] if costs.regulatory_fees else _NO_FEES
     market = bars.memo("market", lambda: market_arrays(
         [bars.open, bars.high, bars.low, bars.close, bars.volume], bars.sessions, bars.last_session_bar))
     rules_of_run = (risk, costs, safety, convention == "textbook", strategy.unit, warmup_bars(strategy),
@@ -246,12 +246,13 @@ def _actions(bars: Bars) -> np.ndarray:
     return out[np.lexsort((out["kind"], out["symbol"], out["bar"]))]
 
 
-def _fees(bars: Bars, warnings: list[str]) -> np.ndarray:
-    """(K,) FEES: one row for each stretch of sessions with the same rates."""
-    rows, uncovered = _fee_rows(int(bars.sessions[0]), int(bars.sessions[-1]))
-    if uncovered:
-        warnings.append("fees-uncovered: " + " ".join(uncovered))
-    return rows
+def _uncovered_fees(result: BacktestResult) -> list[str]:
+    """A warning when fills fell on days whose fee rates are not confirmed."""
+    from botlib.fees import fee_rates
+
+    days = np.unique(result.bars.sessions[result.book.rows("fills")["bar"]])
+    uncovered = fee_rates(days).uncovered if len(days) else []
+    return ["fees-uncovered: " + " ".join(uncovered)] if uncovered else []
 
 
 @lru_cache(maxsize=32)
@@ -274,6 +275,8 @@ def _late_warnings(result: BacktestResult, quiet: bool) -> None:
     if clipped:
         result.warnings.append(f"weights-clipped: {clipped:,} targets exceeded risk.max_position_pct = "
                                f"{result.risk.max_position_pct:g} and were cut to it.")
+    if result.costs.regulatory_fees and _fee_rows(int(result.bars.sessions[0]), int(result.bars.sessions[-1]))[1]:
+        result.warnings.extend(_uncovered_fees(result))
     for text in () if quiet else result.warnings:
         name, _, message = text.partition(": ")
         warn(name, message, stacklevel=4)

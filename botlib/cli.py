@@ -120,6 +120,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output went away (| head)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CRASHED
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.split(".")[0] != "botlib":
+            return _say(f"botlib's libraries are not in this Python ({sys.executable}): {error.name} is missing. Use "
+                        "the environment that `make run` made: source .venv/bin/activate", REFUSED)
+        return _say(_crash(error), CRASHED)
     except Exception as error:
         return _say(_crash(error), CRASHED)
 
@@ -148,6 +153,7 @@ def _run(words: list[str]) -> int:
 
 def _backtest(options: argparse.Namespace) -> int:
     from botlib import hygiene, job, result_file, run
+    from botlib._jit import first_time
     from botlib.project import shown
 
     flags = {k: getattr(options, k) for k in ("symbols", "period", "interval") if getattr(options, k) is not None}
@@ -156,6 +162,8 @@ def _backtest(options: argparse.Namespace) -> int:
     work = job.prepare("backtest", notebook=options.notebook, configs=options.config, sets=options.sets, flags=flags,
                        root=options.root, secrets=hygiene.environment_secrets(os.environ))
     print(f"project   {work.root}\nnotebook  {shown(work.notebook, work.root)}", flush=True)
+    if first_time():
+        print("compiling the trading rules, once for this version: about a minute", flush=True)
     done = run.execute(work, output=options.output, progress=sys.stderr.isatty())
     print(f"\n{result_file.table(done.result)}\n\n{shown(done.notebook, Path.cwd())}")
     return DONE

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from botlib.errors import InputError, nearest
+from botlib.errors import DataError, InputError, nearest
 from botlib.params import Costs, Model, Risk
 from botlib.project import project_root, resolve
 from botlib.providers.base import INTERVALS, PERIODS
@@ -42,7 +42,7 @@ class BacktestParams(Model):
     name: str = Field("backtest", description="label of the run, part of its folder's name")
     provider: str = Field("sample", description="where bars come from: sample, file or yahoo")
     provider_options: dict[str, Any] = Field({}, description="options of that provider, e.g. the path of a file")
-    symbols: list[str] = Field(["AAPL", "IBM", "MSFT"], description="tickers")
+    symbols: list[str] = Field(["AAPL", "FB", "GOOG", "IBM", "MSFT"], description="tickers")
     period: str = Field("max", description="history to load, back from the last bar: " + " ".join(PERIODS))
     start: str | None = Field(None, description="first session to use, YYYY-MM-DD; null: the first there is")
     end: str | None = Field(None, description="last session to use, YYYY-MM-DD; null: the last there is")
@@ -175,7 +175,11 @@ class BacktestParams(Model):
         if self.start is None and self.end is None:
             return bars
         after = None if self.end is None else dt.date.fromisoformat(self.end) + dt.timedelta(days=1)
-        return bars.between(self.start, after)
+        try:
+            return bars.between(self.start, after)
+        except DataError:
+            raise InputError(f"start = {self.start or 'none'}, end = {self.end or 'none'}: no bars lie between them; "
+                             f"there are bars from {bars.index[0].date()} to {bars.index[-1].date()}.") from None
 
     def backtest(self, bars: Any, strategy: Any) -> Any:
         """`botlib.backtest` with these parameters' cash, risk, costs, safety and convention; its warnings stand in

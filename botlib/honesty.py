@@ -104,6 +104,8 @@ def check_honesty(result: BacktestResult, *, truncations: int = 24, seed: int = 
     finding = {True: f"the total return stays positive up to {MAX_BREAKEVEN_BPS:g} bps of slippage"}.get(
         breakeven == np.inf, "the total return is not positive even without slippage" if np.isnan(breakeven)
         else f"the total return is gone at {breakeven:.1f} bps of slippage ({result.costs.slippage_bps:g} assumed)")
+    if not result.n_trades:
+        finding = "no trade was closed, so there is no edge to measure"
     survives = not np.isnan(breakeven) and breakeven > result.costs.slippage_bps
     return Honesty((*checks, Check("costs", bool(survives), finding + ".")), costs, breakeven)
 

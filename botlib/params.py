@@ -19,11 +19,23 @@ class Model(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True)
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, *unnamed: Any, **values: Any) -> None:
+        if unnamed:
+            name = type(self).__name__
+            raise InputError(f"{name}({unnamed[0]!r}): name the parameter, e.g. "
+                             f"{name}({next(iter(type(self).model_fields))}=…).")
         try:
             super().__init__(**values)
         except ValidationError as error:
             raise InputError(explain(error, type(self), values)) from None
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_options: Any) -> None:
+        """Put the fields, their ranges and meanings into the docstring."""
+        lines = [f"    {name} : default {field.default!r}\n        {field.description or ''}"
+                 + (f" ({valid_range(field)})" if valid_range(field) else "")
+                 for name, field in cls.model_fields.items()]
+        cls.__doc__ = f"{(cls.__doc__ or '').rstrip()}\n\n    Parameters\n    ----------\n" + "\n".join(lines)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Any:
@@ -101,7 +113,7 @@ Bps = Annotated[float, Field(ge=0.0, le=500.0)]
 class Risk(Model):
     """How orders are sized and protected.
 
-    Sizes follow ``quantity = floor(|weight| * equity / close)`` on the decision's close (RULES: sizing).
+    Sizes follow ``quantity = floor(|weight| * equity / close)`` on the decision's close (the sizing rule).
     """
 
     max_position_pct: float = percent(1.0, 100.0, 10.0, "largest position; weights are clipped to it")

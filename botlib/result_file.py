@@ -97,6 +97,7 @@ def _no_constant(text: str) -> float:
 
 _ROWS = (("total return", "total_return_pct", "{:,.1f} %"), ("CAGR", "cagr_pct", "{:,.1f} %"),
          ("Sharpe", "sharpe", "{:.2f}"), ("max drawdown", "max_drawdown_pct", "{:,.1f} %"),
+         ("exposure", "exposure_pct", "{:,.1f} %"),
          ("trades", "trades", "{:,.0f}"), ("costs paid", "costs_paid", "{:,.2f}"))
 
 
@@ -120,6 +121,8 @@ def _halt_lines(halts: list[Mapping[str, Any]]) -> list[str]:
     first = halts[0]
     value, limit = _cell(first.get("value_pct"), "{:.2f} %"), _cell(first.get("limit_pct"), "{:g} %")
     more = f", and {len(halts) - 1} more" if len(halts) > 1 else ""
+    if any(halt.get("state") == "halted" for halt in halts):
+        more += "; no new position after the drawdown halt"
     return [f"{'halts':<14}{str(first.get('time', ''))[:10]} {first.get('limit')}: {value} (limit {limit}), then "
             f"{first.get('state')}{more}"]
 

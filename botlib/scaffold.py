@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import keyword
 import re
+import sys
 from pathlib import Path
 
 from botlib import notebook_params
@@ -81,6 +83,9 @@ def new(name: str, *, root: str | Path | None = None) -> list[Path]:
         hint = f", e.g. {plain}" if _is_name(plain) else ""
         raise InputError(f"new {name!r}: the name becomes a file and a Python module; use up to 40 lower-case letters, "
                          f"digits and '_', beginning with a letter{hint}.")
+    if name in sys.stdlib_module_names or importlib.util.find_spec(name) is not None:
+        raise InputError(f"new {name!r}: a library has this name already, and notebooks/{name}.py would hide it from "
+                         f"every notebook; choose another, e.g. my_{name}.")
     base = project_root(root)
     files = {"strategy": base / f"notebooks/{name}.py", "notebook": base / f"notebooks/{name}.ipynb",
              "parameters": base / f"parameters/{name}.yaml"}

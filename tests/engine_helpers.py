@@ -64,9 +64,9 @@ class Given:
 class OnBar:
     """A strategy that asks a function of the view; ``answers`` may also be a map from bar to what is returned."""
 
-    def __init__(self, answers: Mapping[int, Any] | Callable[[Any], Any], *, unit: str = "weight",
-                 warmup: int = 0) -> None:
-        self.answers, self.unit, self.warmup = answers, unit, warmup
+    def __init__(self, answers: Mapping[int, Any] | Callable[[Any], Any], *, unit: str = "weight", warmup: int = 0,
+                 tolerance: float | None = None) -> None:
+        self.answers, self.unit, self.warmup, self.rebalance_tolerance_pct = answers, unit, warmup, tolerance
 
     def on_bar(self, view: Any) -> Any:
         return self.answers(view) if callable(self.answers) else self.answers.get(view.t)

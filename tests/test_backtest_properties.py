@@ -146,29 +146,36 @@ def test_the_order_of_columns_changes_nothing(world, turn, risk, costs, safety):
     assert one.orders.astype(str).values.tolist() == other.orders.astype(str).values.tolist()
 
 
-def both_ways(world: World, **options):
+def both_ways(world: World, unit: str, tolerance: float | None, **options):
     """The same targets, ready at once and asked for bar by bar."""
+    scale = 1.0 if unit == "weight" else 1_000.0
+    targets = {s: [None if w is None else scale * w for w in column] for s, column in world.targets.items()}
+
     def answer(view):
-        row = {s: column[view.t] for s, column in world.targets.items()}
+        row = {s: column[view.t] for s, column in targets.items()}
         return {s: NAN if w is None else w for s, w in row.items()}
 
-    ready, asked = run(world.bars, Given(world.targets), **options), run(world.bars, OnBar(answer), **options)
+    ready = run(world.bars, Given(targets, unit=unit, tolerance=tolerance), **options)
+    asked = run(world.bars, OnBar(answer, unit=unit, tolerance=tolerance), **options)
     assert fills(ready) == fills(asked)
     np.testing.assert_array_equal(ready.equity.to_numpy(), asked.equity.to_numpy())
     assert ready.orders.astype(str).values.tolist() == asked.orders.astype(str).values.tolist()
 
 
+UNITS = {"unit": st.sampled_from(["weight", "shares"]), "tolerance": st.sampled_from([None, None, 2.0])}
+
+
 @SOME
-@given(world=worlds(holes=False), risk=ANY["risk"], costs=st.sampled_from(COSTS[:3]), safety=ANY["safety"])
-def test_on_bar_does_what_targets_do(world, risk, costs, safety):
-    both_ways(world, risk=risk, costs=costs, safety=safety)
+@given(world=worlds(volumes=True), **UNITS, **ANY)
+def test_on_bar_does_what_targets_do(world, unit, tolerance, risk, costs, safety):
+    both_ways(world, unit, tolerance, risk=risk, costs=costs, safety=safety)
 
 
 @SOME
 @given(world=worlds(volumes=True), **ANY)
-def test_on_bar_does_what_targets_do_where_orders_expire(world, risk, costs, safety):
+def test_on_bar_does_what_targets_do_with_levels(world, risk, costs, safety):
     level = {s: [0.2 if (w or 0.0) >= 0.0 else w for w in column] for s, column in world.targets.items()}
-    both_ways(World(world.bars, level, world.seed), risk=risk, costs=costs, safety=safety)
+    both_ways(World(world.bars, level, world.seed), "weight", None, risk=risk, costs=costs, safety=safety)
 
 
 @SOME
@@ -193,6 +200,10 @@ def test_no_entry_exceeds_the_limits_when_it_is_submitted(world, risk, costs, sa
     if safety is not None:
         dates = taken["decided_time"].dt.date
         assert (taken.groupby(dates).size() <= safety.max_orders_per_day).all()
+    for halt in result.halts.itertuples():  # until the session's end, or for good
+        same = taken["decided_time"].dt.date == halt.time.date()
+        after = (taken["decided_time"] >= halt.time) & (same | (halt.state == "halted"))
+        assert not after.any()
 
 
 @SOME

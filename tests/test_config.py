@@ -91,7 +91,7 @@ def test_what_is_dumped_is_read_back(values):
 
 def test_defaults_are_the_missions():
     params = BacktestParams()
-    assert params.symbols == ["AAPL", "IBM", "MSFT"]
+    assert params.symbols == ["AAPL", "FB", "GOOG", "IBM", "MSFT"]
     assert (params.provider, params.period, params.interval, params.calendar) == ("sample", "max", "1d", "XNYS")
     assert (params.cash, params.convention, params.signal_adjustment) == (100_000.0, "broker", "split")
     assert params.truncations == 24

@@ -72,7 +72,7 @@ ROOMS = {
     "run": Room("run runfolder job kernel notebook_params provenance hygiene result_file scaffold listing",
                 "errors wording params calendars project config loading providers strategies",
                 "ipykernel jupyter_client jupyter_core nbformat papermill traitlets zmq"),
-    "cli": Room("cli __main__", "errors wording project run config providers loading front"),
+    "cli": Room("cli __main__", "errors jit wording project run config providers loading front"),
     "front": Room("botlib",
                   "errors params bars indicators strategies loading rules fees safety metrics backtest providers "
                   "config research report run"),

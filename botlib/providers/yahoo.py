@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -260,8 +261,8 @@ def _load_yfinance() -> Any:
     try:
         import yfinance
     except ImportError:
-        raise InputError('the provider yahoo needs yfinance, which is not installed: pip install "botlib[yahoo]"'
-                         ) from None
+        raise InputError(f"the provider yahoo needs yfinance, which is not installed: {sys.executable} -m pip install "
+                         "'yfinance<2'") from None
     logging.getLogger("yfinance").addHandler(logging.NullHandler())  # what it logs reaches the caller as an error
     return yfinance
 
