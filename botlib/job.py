@@ -93,7 +93,7 @@ def prepare(kind: str = "backtest", *, notebook: str | Path | None = None, confi
     path = project.existing_file(notebook or NOTEBOOKS[kind], base, "notebook")
     where = project.shown(path, base)
     source = notebook_params.read(path, where)
-    cell = notebook_params.defaults(notebook_params.parse(source, where), where)
+    cell = notebook_params.defaults_in(source, where)
     if notebook_params.OUTPUT_DIR not in cell:
         raise InputError(f"notebook {where}: its parameters cell has no {notebook_params.OUTPUT_DIR}; add the line "
                          f'{notebook_params.OUTPUT_DIR} = "", where the runner says where results go.')
