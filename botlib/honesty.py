@@ -226,7 +226,8 @@ def cost_sensitivity(result: BacktestResult,
     The return need not fall smoothly (a halt more or less moves it): the break-even is the first crossing found on the
     grid, refined by bisection.
     """
-    grid = sorted({*slippages_bps, result.costs.slippage_bps})
+    slow = hasattr(result.strategy, "on_bar")  # each run takes seconds: fewer of them, and a coarser answer
+    grid = sorted({*(slippages_bps[::3] if slow else slippages_bps), result.costs.slippage_bps})
     runs = {bps: _rerun(result, result.bars, bps) for bps in grid}
     frame = pd.DataFrame({
         "slippage_bps": grid,
@@ -244,7 +245,7 @@ def cost_sensitivity(result: BacktestResult,
     edges = [*grid, MAX_BREAKEVEN_BPS]
     for low, high in zip(edges, edges[1:], strict=False):
         if gain(high) <= 0.0:
-            while high - low > 0.05:
+            while high - low > (2.0 if slow else 0.05):
                 middle = 0.5 * (low + high)
                 low, high = (middle, high) if gain(middle) > 0.0 else (low, middle)
             return frame, high

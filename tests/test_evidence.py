@@ -74,7 +74,7 @@ def test_results_become_json(tmp_path):
 
 def test_the_short_table():
     result = {"metrics": {"total_return_pct": 1234.56, "cagr_pct": 5.0, "sharpe": None, "max_drawdown_pct": -12.34,
-                          "trades": 7, "costs_paid": 1234.5},
+                          "exposure_pct": 1.54, "trades": 7, "costs_paid": 1234.5},
               "benchmark": {"total_return_pct": -1.0}, "warnings": ["clipped: 3 weights"],
               "halts": [{"time": "2010-05-20T00:00:00-04:00", "limit": "max_drawdown_pct", "value_pct": 5.123,
                          "limit_pct": 5.0, "state": "halted"}, {"time": "2011-01-03"}],
@@ -85,10 +85,12 @@ def test_the_short_table():
         "CAGR                   5.0 %             –",
         "Sharpe                     –             –",
         "max drawdown         -12.3 %             –",
+        "exposure               1.5 %             –",
         "trades                     7             –",
         "costs paid          1,234.50             –",
         "",
-        "halts         2010-05-20 max_drawdown_pct: 5.12 % (limit 5 %), then halted, and 1 more",
+        "halts         2010-05-20 max_drawdown_pct: 5.12 % (limit 5 %), then halted, and 1 more; "
+        "no new position after the drawdown halt",
         "look-ahead    passed: 24 truncations.",
         "warm-up       FAILED",
         "warning       clipped: 3 weights",
