@@ -13,7 +13,8 @@ import numpy as np
 
 from botlib import engine
 from botlib.bars import Bars
-from botlib.engine.state import ACTION, DIVIDEND, FEES, SPLIT, Book, market_arrays, packed_settings
+from botlib.engine.book import Book, market_arrays, packed_settings
+from botlib.engine.state import ACTION, DIVIDEND, FEES, LAST, OUTSIDE, REGULAR, SPLIT
 from botlib.errors import BotlibError, InputError, StrategyError, nearest, warn
 from botlib.params import Costs, Risk
 from botlib.result import BacktestResult
@@ -189,10 +190,15 @@ def _book(bars: Bars, strategy: Any, cash: float, risk: Risk, costs: Costs, safe
         actions = _actions(bars)
     fees = _fee_rows(int(bars.sessions[0]), int(bars.sessions[-1]))[0] if costs.regulatory_fees else _NO_FEES
     market = bars.memo("market", lambda: market_arrays(
-        [bars.open, bars.high, bars.low, bars.close, bars.volume], bars.sessions, bars.last_session_bar))
+        [bars.open, bars.high, bars.low, bars.close, bars.volume], bars.sessions, _phases(bars)))
     rules_of_run = (risk, costs, safety, convention == "textbook", strategy.unit, warmup_bars(strategy),
                     getattr(strategy, "rebalance_tolerance_pct", None))
     return Book(_settings(*rules_of_run), market, actions, fees, cash)
+
+
+def _phases(bars: Bars) -> np.ndarray:
+    """(T,) int8, for the engine."""
+    return np.where(bars.in_session, np.where(bars.last_session_bar, LAST, REGULAR), OUTSIDE).astype(np.int8)
 
 
 @lru_cache(maxsize=64)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from botlib.calendars import NS_A_MINUTE, Schedule, session_starts
+from botlib.calendars import NS_A_MINUTE, Schedule, in_session, session_starts
 from botlib.errors import DataError, warn
 
 FIELDS = ("open", "high", "low", "close", "volume")
@@ -157,20 +157,17 @@ def check_sessions(found: Findings, symbols: Sequence[str], index: pd.DatetimeIn
     valid : (T, N) bool, where a symbol has a bar; minutes : length of a bar, None for daily.
     """
     calendar = schedule.days[schedule.between(int(sessions[0]), int(sessions[-1]))]
-    position, is_session = schedule.locate(sessions)
-    inside = is_session
+    inside = in_session(index.as_unit("ns").asi8, sessions, minutes, schedule)
     if minutes is None:
-        if not is_session.all():
-            _report_bars(found, symbols, index, valid & ~is_session[:, None], "error", "not-a-session",
+        if not inside.all():
+            _report_bars(found, symbols, index, valid & ~inside[:, None], "error", "not-a-session",
                          f"a daily bar on a day when {schedule.name} is closed",
                          "Drop it, or use calendar=None for a market without this calendar.")
-    else:
-        start = index.as_unit("ns").asi8
-        inside = is_session & (start >= schedule.opens[position]) & (start < schedule.closes[position])
-        if not inside.all():
-            _report_bars(found, symbols, index, valid & ~inside[:, None], "warning", "outside-session",
-                         f"a bar outside the regular session of {schedule.name}",
-                         "Bars.from_frame(..., regular_hours=True) leaves these out.")
+    elif not inside.all():
+        _report_bars(found, symbols, index, valid & ~inside[:, None], "warning", "outside-session",
+                     f"a bar outside the regular session of {schedule.name}",
+                     "Orders wait there for the next regular bar; Bars.from_frame(..., regular_hours=True) leaves such "
+                     "bars out.")
     here = np.flatnonzero(inside)
     if len(here) == 0:
         return

@@ -11,7 +11,7 @@ import pandas as pd
 
 from botlib import adjust, bar_checks, bar_display, bar_frames, resample
 from botlib.bar_checks import FIELDS, Finding, Findings
-from botlib.calendars import INTERVAL_MINUTES, Schedule, days_of, final_times, last_of_session, schedule
+from botlib.calendars import INTERVAL_MINUTES, Schedule, days_of, final_times, in_session, last_of_session, schedule
 from botlib.errors import DataError, InputError, nearest
 
 __all__ = ["FIELDS", "INTERVAL_MINUTES", "Bars"]
@@ -50,7 +50,7 @@ class Bars:
                  low: np.ndarray, close: np.ndarray, volume: np.ndarray, interval: str = "1d",
                  calendar: str | None = None, adjustment: str = "raw", actions: pd.DataFrame | None = None,
                  extra: Mapping[str, np.ndarray] | None = None) -> None:
-        self.index = index
+        self._index: pd.DatetimeIndex | tuple[pd.DatetimeIndex, slice] = index
         self.symbols = tuple(symbols)
         shape = (len(index), len(self.symbols))
         self.open = _read_only("open", open, shape)
@@ -63,6 +63,10 @@ class Bars:
         self.actions = actions
         self._findings: tuple[Finding, ...] = ()
         self._cache: dict[Any, Any] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What is cached holds addresses of these very arrays, and may hold more bars than these.
+        return self.__dict__ | {"_index": self.index, "_cache": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -211,12 +215,17 @@ class Bars:
         return made
 
     def _cut(self, first: int, stop: int) -> Bars:
+        # An on_bar strategy is handed new bars at each bar: what costs time, pandas above all, waits until asked for.
         rows = slice(first, stop)
-        made = Bars(self.index[rows], self.symbols, **{f: getattr(self, f)[rows] for f in FIELDS},
-                    interval=self.interval, calendar=self.calendar, adjustment=self.adjustment,
-                    actions=self._actions_by(stop - 1),
-                    extra={name: panel[rows] for name, panel in self.extra.items()})
-        made._cache["sessions"] = self.sessions[rows]
+        made = object.__new__(Bars)
+        made._index = (self.index, rows)
+        made.symbols, made.interval = self.symbols, self.interval
+        made.calendar, made.adjustment = self.calendar, self.adjustment
+        made.open, made.high, made.low = self.open[rows], self.high[rows], self.low[rows]
+        made.close, made.volume = self.close[rows], self.volume[rows]
+        made.extra = {name: panel[rows] for name, panel in self.extra.items()} if self.extra else {}
+        made.actions = None if self.actions is None else self._actions_by(stop - 1)
+        made._cache = {"sessions": self.sessions[rows]}
         made._findings = self._findings
         return made
 
@@ -227,7 +236,11 @@ class Bars:
         if "ex_days" not in self._cache:
             self._cache["ex_days"] = adjust.ex_days(self.actions)
         known = self._cache["ex_days"] <= self.sessions[t]
-        return self.actions if known.all() else self.actions[known].reset_index(drop=True)
+        count = int(np.count_nonzero(known))
+        if count == len(known):
+            return self.actions
+        table: pd.DataFrame = self.memo(("actions", count), lambda: self.actions[known].reset_index(drop=True))
+        return table
 
     def _label(self, time: object, name: str) -> pd.Timestamp:
         try:
@@ -290,11 +303,18 @@ class Bars:
 
     # --- facts --------------------------------------------------------------------------------------------------------
 
-    def memo(self, name: str, make: Callable[[], Any]) -> Any:
+    def memo(self, name: Any, make: Callable[[], Any]) -> Any:
         """What ``make()`` gives, remembered under ``name``: bars never change."""
         if name not in self._cache:
             self._cache[name] = make()
         return self._cache[name]
+
+    @property
+    def index(self) -> pd.DatetimeIndex:
+        if isinstance(self._index, tuple):
+            source, rows = self._index
+            self._index = source[rows]
+        return self._index
 
     @property
     def sessions(self) -> np.ndarray:
@@ -309,7 +329,7 @@ class Bars:
         return self.close.shape  # type: ignore[return-value]
 
     def __len__(self) -> int:
-        return len(self.index)
+        return len(self.close)
 
     @property
     def findings(self) -> pd.DataFrame:
@@ -346,6 +366,15 @@ class Bars:
                                                           INTERVAL_MINUTES[self.interval], self._timetable()))
         last: np.ndarray = self._cache["last"]
         return last
+
+    @property
+    def in_session(self) -> np.ndarray:
+        """(T,) bool: the bar starts in a regular session. Outside of it orders wait. Without a calendar: all bars."""
+        if "in_session" not in self._cache:
+            self._cache["in_session"] = _frozen(in_session(self.index.as_unit("ns").asi8, self.sessions,
+                                                           INTERVAL_MINUTES[self.interval], self._timetable()))
+        inside: np.ndarray = self._cache["in_session"]
+        return inside
 
     @property
     def periods_per_year(self) -> float:

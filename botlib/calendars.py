@@ -107,8 +107,17 @@ def final_times(start: np.ndarray, sessions: np.ndarray, minutes: int | None, ti
     close = timetable.closes[position]
     if minutes is None:
         return np.where(is_session, close + int(delay_minutes * NS_A_MINUTE), end)
-    inside = is_session & (start >= timetable.opens[position]) & (start < close)
-    return np.where(inside, np.minimum(end, close), end)
+    return np.where(in_session(start, sessions, minutes, timetable), np.minimum(end, close), end)
+
+
+def in_session(start: np.ndarray, sessions: np.ndarray, minutes: int | None, timetable: Schedule | None) -> np.ndarray:
+    """(T,) bool, the bars that start in a regular session; arguments as `final_times`. Without a timetable all do."""
+    if timetable is None:
+        return np.ones(len(start), bool)
+    position, is_session = timetable.locate(sessions)
+    if minutes is None:
+        return is_session
+    return is_session & (start >= timetable.opens[position]) & (start < timetable.closes[position])
 
 
 def last_of_session(start: np.ndarray, sessions: np.ndarray, minutes: int | None,

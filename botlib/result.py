@@ -12,23 +12,16 @@ import numpy as np
 import pandas as pd
 
 from botlib.bars import Bars
-from botlib.engine.state import (
-    HALT_LIMITS,
-    KINDS,
-    PURPOSES,
-    REASONS,
-    STATES,
-    STATUSES,
-    Book,
-)
+from botlib.engine.book import Book
+from botlib.engine.state import HALT_LIMITS, KINDS, PURPOSES, REASONS, STATES, STATUSES
 from botlib.params import Costs, Risk
 from botlib.safety import SafetyControls
 
 if TYPE_CHECKING:
     from botlib.backtesting import Adjustment, Convention
 
-EXIT_REASONS = ("split", "signal", "reduce", "stop", "target")
-"""By purpose of the closing order; "split": shares that a reverse split paid out in cash."""
+EXIT_REASONS = ("split", "signal", "reduce", "stop", "target", "order")
+"""What closed a trade; "order": one the strategy named itself; "split": shares a reverse split paid out in cash."""
 
 
 class BacktestResult:
@@ -39,12 +32,23 @@ class BacktestResult:
     equity : pandas.Series (T,)
         Account value at each bar's close, dollars: cash, dividends due and positions at their last close.
     trades : pandas.DataFrame
-        One row a round trip (an entry's shares, or the part of them, that one exit closed), in order of exit.
-        ``pnl`` and ``costs`` in dollars, pnl after costs and without dividends.
-    orders, fills : pandas.DataFrame
-        Every order with its fate, protective legs included, and every execution.
+        One row a round trip (an entry's shares, or the part of them, that one exit closed), in order of exit: symbol,
+        side ("long", "short"), quantity (shares), entry_time, exit_time (label of the bar), entry_bar, exit_bar
+        (its number), entry_price, exit_price (dollars, slippage in), pnl (dollars, after costs, without dividends),
+        costs (dollars: commissions and fees of both fills), slippage (dollars lost to it, already in the prices),
+        return_pct (of the entry's value), bars_held, exit_reason (see `EXIT_REASONS`). What is still held is no trade
+        yet: ``metrics["costs_paid"]`` also has the costs of open positions, and interest.
+    orders : pandas.DataFrame
+        Every order with its fate, in order of submission: symbol, side ("buy", "sell"), type ("market", "limit",
+        "stop"), purpose ("entry", "exit", "reduce"; "stop", "target" are protective legs), quantity, limit_price,
+        stop_price (dollars, NaN when it has none), decided_time (label of the bar at whose close it was submitted),
+        status, filled (shares), reason (why it was cancelled, expired or rejected; else "").
+    fills : pandas.DataFrame
+        Every execution, in order: order (row of ``orders``), symbol, side, time (label of the bar), quantity, price,
+        commission, fees, slippage (dollars), at_open (at the opening print or within the bar).
     halts : pandas.DataFrame
-        When and by which limit the safety controls stopped trading.
+        When and by which limit the safety controls stopped trading: time, limit (the control's name), value_pct,
+        limit_pct, state ("reduce-only" until the next session, or "halted").
     metrics : mapping of str to float
         See `botlib.metrics.METRICS`; NaN where undefined.
     exposure : pandas.Series (T,)
@@ -113,6 +117,7 @@ class BacktestResult:
             "exit_price": rows["exit_price"],
             "pnl": rows["pnl"],
             "costs": rows["costs"],
+            "slippage": rows["slippage"],
             "return_pct": np.divide(rows["pnl"] * 100.0, paid, out=np.zeros(len(rows)), where=paid != 0.0),
             "bars_held": exit_ - entry,
             "exit_reason": _labels(rows["purpose"], EXIT_REASONS),

@@ -98,10 +98,10 @@ def round_quantity(quantity: float, fractional: bool) -> float:
 
 @compiled()
 def target_quantity(weight: float, equity: float, price: float, fractional: bool) -> float:
-    """Shares for a target weight: ``floor(|weight| * equity / price)``."""
+    """Shares for a target weight: ``floor(|weight| * equity / price)``. Shorts are whole: Alpaca has no other."""
     if not (price > 0.0 and equity > 0.0):
         return 0.0
-    return round_quantity(abs(weight) * equity / price, fractional)
+    return round_quantity(abs(weight) * equity / price, fractional and weight > 0.0)
 
 
 @compiled()
@@ -226,7 +226,10 @@ def reserve(side: int, quantity: float, kind: int, close: float, limit: float) -
 @compiled()
 def buying_power(cash: float, equity: float, gross: float, reserved: float, max_gross_exposure_pct: float,
                  cash_account: bool) -> float:
-    """What is left for new entries: settled cash, or the gross exposure the account may still take."""
+    """What is left for new entries: the gross exposure the account may still take, in a cash account no more than cash.
+
+    Proceeds of a sale count at once: settlement on the next day is not modelled.
+    """
     room = equity * max_gross_exposure_pct / 100.0 - gross
     if cash_account:
         room = min(room, cash)
@@ -235,7 +238,7 @@ def buying_power(cash: float, equity: float, gross: float, reserved: float, max_
 
 @compiled()
 def fits(needed: float, available: float) -> bool:
-    """Whether an order fits; a millionth of a cent of rounding does not refuse it."""
+    """Whether an order fits; rounding, up to 1e-8 of what is available, does not refuse it."""
     return needed <= available + 1e-8 * max(1.0, abs(available))
 
 

@@ -10,7 +10,8 @@ import pandas as pd
 
 from botlib import engine, rules
 from botlib.bars import Bars
-from botlib.engine.state import ENTRY, KINDS, WORKING, Book
+from botlib.engine.book import Book
+from botlib.engine.state import ENTRY, KINDS, WORKING
 from botlib.errors import BotlibError, StrategyError, nearest
 from botlib.orders import Order
 

@@ -120,3 +120,30 @@ def test_the_end_of_the_bars_is_not_the_sessions_close():
     index = at("2024-03-11 09:30", "2024-03-11 09:35", "2024-03-11 09:40")
     result = run(five_minutes({"A": [100, 100, None]}, index, calendar="XNYS"), {"A": [None, 0.1]})
     assert fates(result) == [("entry", 100.0, "working", "")]
+
+
+# --- Bars outside the regular session ---------------------------------------------------------------------------------
+
+AROUND = at("2024-03-08 15:50", "2024-03-08 15:55", "2024-03-08 16:00", "2024-03-08 16:05", "2024-03-11 09:25",
+            "2024-03-11 09:30", "2024-03-11 09:35")
+
+
+@pytest.mark.parametrize("decided", [1, 2, 3, 4])
+def test_orders_wait_for_the_next_regular_bar(decided):
+    """From the last regular bar on, Alpaca queues a day order for the next open."""
+    bars = make_bars({"A": [100, 101, 102, 103, 104, 105, 106]}, AROUND, interval="5m", calendar="XNYS")
+    assert bars.in_session.tolist() == [True, True, False, False, False, True, True]
+    result = run(bars, {"A": [None] * decided + [0.1]})
+    assert fills(result)[0][:3] == (5, "A", "buy") and fills(result)[0][4] == 105.0
+
+
+def test_legs_act_in_the_regular_session_only():
+    bars = make_bars({"A": [100, 100, (90, 120, 80, 100), 100, 100, 100, (96, 96, 95, 96)]}, AROUND, interval="5m",
+                     calendar="XNYS")
+    result = run(bars, {"A": [0.1]}, risk=LEGS)
+    assert fills(result) == [(1, "A", "buy", 100.0, 100.0), (6, "A", "sell", 100.0, 95.0)]
+
+
+def test_equity_follows_prices_outside_the_session():
+    bars = make_bars({"A": [100, 100, 110, 110, 110, 100, 100]}, AROUND, interval="5m", calendar="XNYS")
+    assert run(bars, {"A": [0.1]}).equity.tolist() == [100_000.0] * 2 + [101_000.0] * 3 + [100_000.0] * 2

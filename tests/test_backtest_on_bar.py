@@ -20,6 +20,12 @@ def traded(cells, orders, **options):
     return [(f[0], *f[2:]) for f in fills(run({"A": cells}, OnBar(orders), **options))]
 
 
+def minutes(cells):
+    """Five-minute bars of one session."""
+    index = pd.date_range("2024-03-11 09:30", periods=len(cells), freq="5min", tz="America/New_York")
+    return make_bars({"A": cells}, index, interval="5m")
+
+
 # --- What it may return -----------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("answer", [
@@ -200,6 +206,24 @@ def test_an_exit_never_sells_more_than_is_held():
     result = run({"A": [100.0] * 4}, OnBar({0: buy("A", 10), 1: sell("A", 11)}))
     assert fates(result)[1][1:] == (11.0, "rejected", "held for orders")
     assert result.positions["A"] == 10.0
+
+
+def test_a_refused_exit_leaves_what_is_on_its_way_in():
+    orders = {0: buy("A", 10), 1: buy("A", 5, limit=90.0), 2: sell("A", 99), 3: None}
+    result = run(minutes([100.0, 100.0, 100.0, 100.0, (90, 90, 90, 90)]), OnBar(orders))
+    assert [fate[2:] for fate in fates(result)] == [("filled", ""), ("filled", ""), ("rejected", "held for orders")]
+    assert result.positions["A"] == 15.0
+
+
+def test_a_named_short_in_parts_of_a_share_is_refused():
+    risk = botlib.Risk(max_position_pct=100.0, stop_loss_pct=None, take_profit_pct=None, fractional=True)
+    result = run({"A": [100.0] * 4}, OnBar({0: sell("A", 2.5), 1: sell("A", 2.0)}), risk=risk)
+    assert fates(result) == [("entry", 2.5, "rejected", "shorts are in whole shares"), ("entry", 2.0, "filled", "")]
+
+
+def test_a_trade_tells_a_named_exit_from_a_signal():
+    result = run({"A": [100.0] * 5}, OnBar({0: {"A": 0.1}, 1: sell("A", 40), 2: {"A": 0.0}}))
+    assert result.trades["exit_reason"].tolist() == ["order", "signal"]
 
 
 def test_two_exits_share_what_is_held():

@@ -101,10 +101,34 @@ def test_trades_have_the_documented_columns():
     result = run(WEEK, {"A": [0.1, None, 0.0]}, costs=FREE.model_copy(update={"commission_bps": 5.0}))
     assert result.trades.columns.tolist() == [
         "symbol", "side", "quantity", "entry_time", "exit_time", "entry_bar", "exit_bar", "entry_price", "exit_price",
-        "pnl", "costs", "return_pct", "bars_held", "exit_reason"]
+        "pnl", "costs", "slippage", "return_pct", "bars_held", "exit_reason"]
     # 600 less 5.10 and 5.40, on 10,200 paid.
     assert result.trades["return_pct"].tolist() == pytest.approx([589.5 / 102.0])
     assert result.n_trades == len(result.trades) == 1
+
+
+def test_every_table_and_column_is_documented():
+    told = botlib.BacktestResult.__doc__
+    result = run(WEEK, {"A": [0.1, None, 0.0]})
+    for table in (result.trades, result.orders, result.fills, result.halts):
+        assert [name for name in table.columns if name not in told] == []
+
+
+def test_costs_and_slippage_of_the_trades_are_the_costs_paid():
+    costs = FREE.model_copy(update={"commission_bps": 5.0, "slippage_bps": 10.0})
+    result = run({"A": [100, 100, 110, 110]}, {"A": [0.1, 0.0]}, costs=costs)
+    # 100 shares at 100.10 and 109.89: 10 + 11 dollars of slippage; commission 5.005 and 5.4945, up to the cent.
+    assert result.trades["slippage"].tolist() == pytest.approx([21.0])
+    assert result.trades["costs"].tolist() == pytest.approx([5.01 + 5.50])
+    assert result.metrics["costs_paid"] == pytest.approx(31.51)
+
+
+def test_a_trade_in_parts_shares_its_slippage():
+    costs = FREE.model_copy(update={"slippage_bps": 100.0})
+    result = run({"A": [100.0] * 5}, {"A": [0.1, 0.05, None, 0.0]}, costs=costs, cash=100_000.0)
+    # 100 shares bought at 101; half of what equity then is sold at 99, the rest later: 1 dollar a share each way.
+    assert result.trades["slippage"].tolist() == pytest.approx((2.0 * result.trades["quantity"]).tolist())
+    assert result.trades["slippage"].sum() == pytest.approx(200.0) and len(result.trades) == 2
 
 
 def test_orders_and_fills_belong_together():

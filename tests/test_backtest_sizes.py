@@ -62,6 +62,20 @@ def test_fractional_shares():
     assert result.positions["A"] == pytest.approx(333.333333333, abs=1e-12)  # 10,000 / 30, nine decimals, down
 
 
+def test_shorts_are_in_whole_shares_even_so():
+    """Alpaca lends whole shares only; covering is whole too."""
+    result = run({"A": [30.0] * 5}, {"A": [-0.1, None, -0.05]}, risk=limited(fractional=True))
+    assert fills(result) == [(1, "A", "sell", 333.0, 30.0), (3, "A", "buy", 167.0, 30.0)]  # 5,000 / 30 = 166.67
+
+
+def test_a_thin_bar_fills_a_short_in_whole_shares():
+    costs = FREE.model_copy(update={"max_participation_pct": 1.0})
+    risk = limited(fractional=True)
+    thin = {"A": [(30, 30, 30, 30, 1_250)] * 3}  # 12.5 shares are 1 %
+    assert fills(run(thin, {"A": [-0.1]}, risk=risk, costs=costs))[0][3] == 12.0
+    assert fills(run(thin, {"A": [0.1]}, risk=risk, costs=costs))[0][3] == 12.5
+
+
 @pytest.mark.parametrize("legs", [{"stop_loss_pct": 5.0}, {"take_profit_pct": 5.0}])
 def test_fractional_shares_have_no_legs(legs):
     with pytest.raises(InputError, match="fractional"):

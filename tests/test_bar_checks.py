@@ -405,7 +405,8 @@ def test_intraday_bars_outside_the_session() -> None:
     frame = rows("SPY", hours("2012-07-02", "08:30", *FULL) + hours("2012-07-03", *FULL[:5]))
     bars, (text,) = warned(lambda: Bars.from_frame(frame), "outside-session")
     assert text == ("SPY 2012-07-02 08:30: a bar outside the regular session of XNYS (2 such bars). "
-                    "Bars.from_frame(..., regular_hours=True) leaves these out.")
+                    "Orders wait there for the next regular bar; Bars.from_frame(..., regular_hours=True) leaves such "
+                        "bars out.")
     assert len(bars) == 13
     regular = Bars.from_frame(frame, regular_hours=True)
     assert regular.findings.empty

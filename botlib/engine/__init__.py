@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from botlib._jit import compiled
+from botlib.engine.arrays import equity_curve, gross_curve
+from botlib.engine.book import Book
 from botlib.engine.decide import asked, decide, submit
 from botlib.engine.sessions import advance
-from botlib.engine.state import Book, equity_curve, gross_curve
 
 __all__ = ["Book", "decide_row", "run", "run_targets", "step", "submit_order"]
 

@@ -6,6 +6,7 @@ import math
 
 from botlib import rules, safety
 from botlib._jit import compiled
+from botlib.engine.arrays import closes, entering, entry_target, head, lots, orders, position, standing, wanted, working
 from botlib.engine.fills import drop_ended
 from botlib.engine.lots import end_entry, end_order, end_symbol_legs, is_working, new_order
 from botlib.engine.state import (
@@ -20,19 +21,10 @@ from botlib.engine.state import (
     R_NONE,
     R_OPPOSITE,
     R_REPLACED,
+    R_WHOLE_SHORTS,
     REDUCE,
     REJECTED,
     WORKING,
-    closes,
-    entering,
-    entry_target,
-    head,
-    lots,
-    orders,
-    position,
-    standing,
-    wanted,
-    working,
 )
 
 
@@ -70,6 +62,8 @@ def submit_entry(w, t, symbol, side, quantity, kind, limit, stop, notional):
         return reject(w, t, oid, R_BELOW_ONE_SHARE)
     if side < 0 and w.cash_account:
         return reject(w, t, oid, R_NO_SHORTS)
+    if side < 0 and quantity != math.floor(quantity):
+        return reject(w, t, oid, R_WHOLE_SHORTS)
     if working_quantity(w, symbol, -side, True) + working_quantity(w, symbol, -side, False) > 0.0:
         return reject(w, t, oid, R_OPPOSITE)  # Alpaca's wash-trade rule
     # The decision price: the close for market orders, else the price the order names.
@@ -133,7 +127,7 @@ def clipped(w, close, target):
     """A target cut to the position limit."""
     most = w.max_position_pct / 100.0
     if w.shares:
-        most = rules.target_quantity(most, w.equity - w.receivable, close, w.fractional)
+        most = rules.target_quantity(math.copysign(most, target), w.equity - w.receivable, close, w.fractional)
     if abs(target) > most * (1.0 + 1e-12):
         return most if target > 0.0 else -most
     return target
@@ -143,7 +137,7 @@ def clipped(w, close, target):
 def wanted_quantity(w, close, target):
     """Shares a target asks for at this close."""
     if w.shares:
-        return rules.round_quantity(abs(target), w.fractional)
+        return rules.round_quantity(abs(target), w.fractional and target > 0.0)
     return rules.target_quantity(target, w.equity - w.receivable, close, w.fractional)
 
 
@@ -257,9 +251,11 @@ def submit(w, t, symbol, side, quantity, kind, limit, stop):
     shares = position(w)[symbol]
     if side * shares < 0.0:
         purpose = EXIT if quantity >= abs(shares) else REDUCE
-        cancel_entries(w, t, symbol)
+        oid = w.n_orders
         refusal = submit_exit(w, t, symbol, quantity, purpose, kind, limit, stop)
-        orders(w)[w.n_orders - 1].named = True
+        orders(w)[oid].named = True
+        if refusal == R_NONE:
+            cancel_entries(w, t, symbol)
         return refusal
     refusal = submit_entry(w, t, symbol, side, quantity, kind, limit, stop, quantity * closes(w)[t, symbol])
     if refusal == R_NONE:

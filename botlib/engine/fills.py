@@ -6,19 +6,7 @@ import math
 
 from botlib import rules
 from botlib._jit import compiled
-from botlib.engine.lots import add_lot, close_lot, end_entry, end_legs, end_order, protect, protect_symbol
-from botlib.engine.state import (
-    CANCELLED,
-    DONE,
-    ENTRY,
-    R_BELOW_ONE_SHARE,
-    R_BUYING_POWER,
-    R_NONE,
-    R_OCO,
-    R_PARTIAL,
-    REJECTED,
-    STOP_LEG,
-    WORKING,
+from botlib.engine.arrays import (
     fee_rows,
     fills,
     head,
@@ -33,19 +21,35 @@ from botlib.engine.state import (
     volumes,
     working,
 )
+from botlib.engine.lots import add_lot, close_lot, end_entry, end_legs, end_order, protect, protect_symbol
+from botlib.engine.state import (
+    CANCELLED,
+    DONE,
+    ENTRY,
+    NAMED_EXIT,
+    R_BELOW_ONE_SHARE,
+    R_BUYING_POWER,
+    R_NONE,
+    R_OCO,
+    R_PARTIAL,
+    REJECTED,
+    STOP_LEG,
+    WORKING,
+)
 
 # --- Executions -------------------------------------------------------------------------------------------------------
 
 
 @compiled()
-def allowed_quantity(w, t, symbol, quantity):
+def allowed_quantity(w, t, symbol, position_side, quantity):
     """``quantity``, or what is left of the bar's volume under the participation cap."""
     if w.participation_pct == math.inf:
         return quantity
     if used_bar(w)[symbol] != t:
         used_bar(w)[symbol] = t
         used(w)[symbol] = 0.0
-    room = rules.participation_quantity(volumes(w)[t, symbol], w.participation_pct, w.fractional) - used(w)[symbol]
+    fractional = w.fractional and position_side > 0
+    room = rules.participation_quantity(volumes(w)[t, symbol], w.participation_pct, fractional) - used(w)[symbol]
     quantity = max(0.0, min(quantity, room))
     used(w)[symbol] += quantity
     return quantity
@@ -93,14 +97,15 @@ def enter(w, t, oid, price, slips, at_open):
     if w.textbook:
         fill = priced(w, t, o, price, slips, 0.0)
         if not w.shares:  # the convention sizes at the fill, from the equity of the decision
-            o.quantity = rules.round_quantity(o.notional / (fill * (1.0 + w.commission_bps / 10_000.0)), w.fractional)
+            o.quantity = rules.round_quantity(o.notional / (fill * (1.0 + w.commission_bps / 10_000.0)),
+                                              w.fractional and o.side > 0)
         needed = o.quantity * fill * (1.0 + w.commission_bps / 10_000.0)
         if o.quantity <= 0.0 or needed > w.cash:
             end_entry(w, oid, t, REJECTED, R_BELOW_ONE_SHARE if o.quantity <= 0.0 else R_BUYING_POWER)
             return -1
         o.stop_loss = fill * (1.0 - o.side * w.stop_loss_pct / 100.0)
         o.take_profit = fill * (1.0 + o.side * w.take_profit_pct / 100.0)
-    quantity = allowed_quantity(w, t, o.symbol, o.quantity)
+    quantity = allowed_quantity(w, t, o.symbol, o.side, o.quantity)
     if quantity <= 0.0:
         return -1
     fill = priced(w, t, o, price, slips, quantity)
@@ -108,8 +113,9 @@ def enter(w, t, oid, price, slips, at_open):
     o.filled = quantity
     complete = quantity >= o.quantity
     end_order(w, oid, t, DONE if complete else CANCELLED, R_NONE if complete else R_PARTIAL)
-    lot_id = add_lot(w, oid, t, quantity, fill, cost / quantity)
-    # A bracket's legs act from the entry fill on; a partly filled one is cancelled at the close and gets an OCO.
+    lot_id = add_lot(w, oid, t, quantity, fill, cost / quantity, o.side * (fill - price))
+    # A bracket's legs act from the entry fill on. Those of a partly filled one would wait for the rest of it: at the
+    # bar's close that rest is cancelled, and what is held gets an OCO.
     protect(w, lot_id, t, t + 1 if w.textbook or not complete else t)
     return lot_id
 
@@ -118,7 +124,7 @@ def enter(w, t, oid, price, slips, at_open):
 def leave(w, t, oid, price, slips, at_open):
     """Execute an exit or a reduction, oldest lots first."""
     o = orders(w)[oid]
-    quantity = allowed_quantity(w, t, o.symbol, o.quantity - o.filled)
+    quantity = allowed_quantity(w, t, o.symbol, -o.side, o.quantity - o.filled)
     if quantity <= 0.0:
         return
     fill = priced(w, t, o, price, slips, quantity)
@@ -126,12 +132,13 @@ def leave(w, t, oid, price, slips, at_open):
     o.filled += quantity
     if o.filled >= o.quantity:
         end_order(w, oid, t, DONE, R_NONE)
-    symbol, purpose = o.symbol, o.purpose
+    symbol, purpose = o.symbol, NAMED_EXIT if o.named else o.purpose
+    slipped = o.side * (fill - price)
     left = quantity
     while left > 0.0 and head(w)[symbol] >= 0:
         lot_id = head(w)[symbol]
         part = min(left, lots(w)[lot_id].quantity)
-        close_lot(w, lot_id, t, oid, purpose, part, fill, cost * part)
+        close_lot(w, lot_id, t, oid, purpose, part, fill, cost * part, slipped * part)
         left -= part
     if o.status == DONE:
         protect_symbol(w, symbol, t)
@@ -142,7 +149,7 @@ def leave_by_leg(w, t, lot_id, oid, price, slips, at_open):
     """A leg executes; its sibling is cancelled, or shrinks with it."""
     lot = lots(w)[lot_id]
     o = orders(w)[oid]
-    quantity = allowed_quantity(w, t, lot.symbol, lot.quantity)
+    quantity = allowed_quantity(w, t, lot.symbol, lot.side, lot.quantity)
     if quantity <= 0.0:
         return
     fill = priced(w, t, o, price, slips, quantity)
@@ -155,7 +162,7 @@ def leave_by_leg(w, t, lot_id, oid, price, slips, at_open):
         trigger(w, lot_id, t)
     elif lot.stop_order >= 0:
         orders(w)[lot.stop_order].quantity = lot.quantity - quantity
-    close_lot(w, lot_id, t, oid, o.purpose, quantity, fill, cost)
+    close_lot(w, lot_id, t, oid, o.purpose, quantity, fill, cost, o.side * (fill - price) * quantity)
 
 
 @compiled()

@@ -6,24 +6,8 @@ import math
 
 from botlib import rules
 from botlib._jit import compiled
-from botlib.engine.state import (
-    CANCELLED,
-    ENTRY,
-    NO_LEG,
-    R_EXIT,
-    R_NONE,
-    STOP_LEG,
-    TARGET_LEG,
-    WORKING,
-    head,
-    held,
-    lots,
-    orders,
-    position,
-    trades,
-    wanted,
-    working,
-)
+from botlib.engine.arrays import head, held, lots, orders, position, trades, wanted, working
+from botlib.engine.state import CANCELLED, ENTRY, NO_LEG, R_EXIT, R_NONE, STOP_LEG, TARGET_LEG, WORKING
 
 
 @compiled()
@@ -146,7 +130,7 @@ def unhold(w, symbol):
 
 
 @compiled()
-def add_lot(w, oid, t, quantity, price, cost_per_share):
+def add_lot(w, oid, t, quantity, price, cost_per_share, slip_per_share):
     """Shares bought or sold short by one entry fill: the unit that legs protect and trades close."""
     o = orders(w)[oid]
     lot_id = w.free_lot
@@ -158,6 +142,7 @@ def add_lot(w, oid, t, quantity, price, cost_per_share):
     lot = lots(w)[lot_id]
     lot.symbol, lot.next, lot.entry_bar, lot.entry_order, lot.side = o.symbol, -1, t, oid, o.side
     lot.quantity, lot.entry_price, lot.cost_per_share = quantity, price, cost_per_share
+    lot.slip_per_share = slip_per_share
     lot.stop, lot.target, lot.legs = o.stop_loss, o.take_profit, False
     lot.cap = rules.stop_cap(-o.side, lot.stop) if lot.stop == lot.stop else 0.0
     if head(w)[o.symbol] < 0:
@@ -173,7 +158,7 @@ def add_lot(w, oid, t, quantity, price, cost_per_share):
 
 
 @compiled()
-def close_lot(w, lot_id, t, oid, purpose, quantity, price, cost):
+def close_lot(w, lot_id, t, oid, purpose, quantity, price, cost, slippage):
     """Record a round trip for part or all of a lot; an empty lot is unlinked."""
     lot = lots(w)[lot_id]
     symbol = lot.symbol
@@ -183,6 +168,7 @@ def close_lot(w, lot_id, t, oid, purpose, quantity, price, cost):
     trade.entry_order, trade.exit_order, trade.side, trade.purpose = lot.entry_order, oid, lot.side, purpose
     trade.quantity, trade.entry_price, trade.exit_price = quantity, lot.entry_price, price
     trade.costs = lot.cost_per_share * quantity + cost
+    trade.slippage = lot.slip_per_share * quantity + slippage
     trade.pnl = lot.side * (price - lot.entry_price) * quantity - trade.costs
     position(w)[symbol] -= lot.side * quantity
     lot.quantity -= quantity

@@ -6,19 +6,7 @@ import math
 
 from botlib import rules, safety
 from botlib._jit import compiled
-from botlib.engine.fills import drop_ended, fill_legs, orders_at_open, orders_within
-from botlib.engine.lots import close_lot, end_entry, end_legs, end_order, protect_symbol
-from botlib.engine.state import (
-    CANCELLED,
-    DIVIDEND,
-    ENTRY,
-    EXIT,
-    EXPIRED,
-    R_EXIT,
-    R_KILL,
-    R_SESSION_CLOSE,
-    REDUCE,
-    SPLIT,
+from botlib.engine.arrays import (
     actions,
     closes,
     equity_curve,
@@ -31,12 +19,28 @@ from botlib.engine.state import (
     lots,
     orders,
     payable,
+    phases,
     position,
-    session_ends,
     sessions,
     standing,
     wanted,
     working,
+)
+from botlib.engine.fills import drop_ended, fill_legs, orders_at_open, orders_within
+from botlib.engine.lots import close_lot, end_entry, end_legs, end_order, protect_symbol
+from botlib.engine.state import (
+    CANCELLED,
+    DIVIDEND,
+    ENTRY,
+    EXIT,
+    EXPIRED,
+    LAST,
+    OUTSIDE,
+    R_EXIT,
+    R_KILL,
+    R_SESSION_CLOSE,
+    REDUCE,
+    SPLIT,
 )
 
 
@@ -68,19 +72,21 @@ def apply_split(w, t, symbol, ratio):
         lot = lots(w)[lot_id]
         following, before, side = lot.next, new, lot.side
         old += lot.quantity
-        new = rules.split_quantity(old, ratio, w.fractional)
+        new = rules.split_quantity(old, ratio, w.fractional and side > 0)
         lot.entry_price /= ratio
         lot.cost_per_share /= ratio
+        lot.slip_per_share /= ratio
         if new > before:
             lot.quantity = new - before
             split_legs(w, lot_id, ratio)
         else:
             lot.quantity *= ratio
             end_legs(w, lot_id, t, R_EXIT)
-            close_lot(w, lot_id, t, -1, ENTRY, lot.quantity, last_close(w)[symbol] / ratio, 0.0)
+            close_lot(w, lot_id, t, -1, ENTRY, lot.quantity, last_close(w)[symbol] / ratio, 0.0, 0.0)
         lot_id = following
     if old > 0.0:
-        w.cash += side * rules.split_cash_in_lieu(old, ratio, last_close(w)[symbol], w.fractional)
+        w.cash += side * rules.split_cash_in_lieu(old, ratio, last_close(w)[symbol],
+                                                     w.fractional and side > 0)
         position(w)[symbol] = side * new
     last_close(w)[symbol] /= ratio
     for i in range(w.n_open):
@@ -95,6 +101,23 @@ def apply_split(w, t, symbol, ratio):
                 o.limit = rules.stop_cap(o.side, o.stop)
             o.stop_loss = rules.split_price(o.side, o.stop_loss, ratio, True)
             o.take_profit = rules.split_price(o.side, o.take_profit, ratio, False)
+
+
+@compiled()
+def pay_dividends(w, today):
+    """Dividends due become cash."""
+    unpaid = 0
+    for i in range(w.n_payable):
+        due = payable(w)[i]
+        if due.session <= today:
+            w.cash += due.amount
+            w.receivable -= due.amount
+        else:
+            payable(w)[unpaid].session, payable(w)[unpaid].amount = due.session, due.amount
+            unpaid += 1
+    w.n_payable = unpaid
+    if unpaid == 0:
+        w.receivable = 0.0  # no dust of rounding
 
 
 @compiled()
@@ -117,12 +140,8 @@ def begin_session(w, t):
         owed = rules.cents_up(owed) + rules.cents_up(rules.interest(max(0.0, -w.cash), w.margin_pct, days))
         w.cash -= owed
         w.interest += owed
-    for i in range(w.n_payable):
-        due = payable(w)[i]
-        if due.amount != 0.0 and due.session <= today:
-            w.cash += due.amount
-            w.receivable -= due.amount
-            due.amount = 0.0
+    if w.n_payable > 0:
+        pay_dividends(w, today)
     w.session = today
     while w.action < w.n_actions and actions(w)[w.action].bar <= t:
         act = actions(w)[w.action]
@@ -203,7 +222,7 @@ def close_bar(w, t):
     w.equity = w.cash + w.receivable + value
     w.gross = gross
     equity_curve(w)[t], gross_curve(w)[t] = w.equity, gross
-    if w.n_open > 0 and session_ends(w)[t]:
+    if w.n_open > 0 and phases(w)[t] == LAST:
         expire_orders(w, t)
     if w.safety:
         check_safety(w, t)
@@ -214,6 +233,9 @@ def advance(w, t):
     """Bar ``t`` happens, from the moment before its first print to its close."""
     if sessions(w)[t] != w.session:
         begin_session(w, t)
+    if phases(w)[t] == OUTSIDE and not w.textbook:  # orders and legs wait for the next regular bar
+        close_bar(w, t)
+        return
     if w.n_open > 0:
         orders_at_open(w, t)
     if w.n_held > 0:
