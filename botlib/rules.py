@@ -21,6 +21,9 @@ NOT_FILLED, FILLED, TRIGGERED = 0, 1, 2
 SHORT_RESERVE = 1.03
 """Alpaca reserves a short sale at the higher of its limit and 3 % above the ask."""
 
+LEG_DISTANCE = 0.01
+"""Dollars that a protective leg must be away from the price when it is placed."""
+
 _TICK_SLACK = 1e-6  # of a tick: 110 * 0.95 is 104.49999999999999, and means 104.50
 _CENT_SLACK = 1e-6  # of a cent
 _SHARE_SLACK = 1e-9  # of a share
@@ -73,6 +76,19 @@ def target_leg_price(position_side: int, close: float, take_profit_pct: float) -
     if position_side > 0:
         return ceil_to_tick(close * (1.0 + take_profit_pct / 100.0))
     return floor_to_tick(close * (1.0 - take_profit_pct / 100.0))
+
+
+@compiled()
+def leg_passed(position_side: int, price: float, stop: float, target: float) -> int:
+    """Whether the price has passed a protective leg, so that it can't be placed: STOP, LIMIT (the target) or -1.
+
+    Alpaca wants both at least a cent away from the price, else it refuses the order. A missing leg (NaN) is not passed.
+    """
+    if position_side * (price - stop) < LEG_DISTANCE - _TICK_SLACK:
+        return STOP
+    if position_side * (target - price) < LEG_DISTANCE - _TICK_SLACK:
+        return LIMIT
+    return -1
 
 
 @compiled()
@@ -133,7 +149,8 @@ def fill_at_open(kind: int, side: int, open_: float, limit: float, stop: float, 
     """What the opening print does to a working order.
 
     Returns ``(outcome, price, slips)``. A market order fills; a stop that the open has passed fills at the open, unless
-    the open lies beyond its cap; a limit that the open has passed fills at the open, which is better than asked.
+    the open lies beyond its cap (a stop's ``limit``; 0: none); a limit that the open has passed fills at the open,
+    better than asked.
     """
     if not open_ > 0.0:
         return NOT_FILLED, 0.0, False
@@ -143,25 +160,28 @@ def fill_at_open(kind: int, side: int, open_: float, limit: float, stop: float, 
         if (side > 0 and open_ <= limit) or (side < 0 and open_ >= limit):
             return FILLED, open_, False
         return NOT_FILLED, 0.0, False
-    if triggered:  # a sell stop has become a market order, a buy stop a limit order
-        if side < 0:
-            return FILLED, open_, True
-        return (FILLED, open_, False) if open_ <= limit else (NOT_FILLED, 0.0, False)
-    if side < 0:
-        return (FILLED, open_, True) if open_ <= stop else (NOT_FILLED, 0.0, False)
-    if open_ >= stop:
-        return (FILLED, open_, True) if open_ <= limit else (TRIGGERED, 0.0, False)
+    within = limit <= 0.0 or (open_ <= limit if side > 0 else open_ >= limit)
+    if triggered:  # it has become a limit order, or a market order when it has no cap
+        return (FILLED, open_, limit <= 0.0) if within else (NOT_FILLED, 0.0, False)
+    if (open_ >= stop) if side > 0 else (open_ <= stop):
+        return (FILLED, open_, True) if within else (TRIGGERED, 0.0, False)
     return NOT_FILLED, 0.0, False
 
 
 @compiled()
 def fill_within(kind: int, side: int, high: float, low: float, limit: float, stop: float, triggered: bool):
-    """What the rest of the bar does to an order that the open did not fill: ``(outcome, price, slips)``."""
-    if kind == LIMIT or (kind == STOP and triggered and side > 0):
+    """What the rest of the bar does to an order that the open did not fill: ``(outcome, price, slips)``.
+
+    A stop-limit order that triggers with its limit on the near side of the stop waits for the next bar: whether the
+    price came back is not known.
+    """
+    if kind == LIMIT or (kind == STOP and triggered and limit > 0.0):
         if (side > 0 and low <= limit) or (side < 0 and high >= limit):
             return FILLED, limit, False
         return NOT_FILLED, 0.0, False
-    if kind == STOP and ((side > 0 and high >= stop) or (side < 0 and low <= stop)):
+    if kind == STOP and not triggered and ((side > 0 and high >= stop) or (side < 0 and low <= stop)):
+        if limit > 0.0 and side * (stop - limit) > 0.0:  # a stop-limit order whose limit lies on the near side
+            return TRIGGERED, 0.0, False
         return FILLED, stop, True
     return NOT_FILLED, 0.0, False
 
@@ -169,11 +189,11 @@ def fill_within(kind: int, side: int, high: float, low: float, limit: float, sto
 @compiled()
 def fill_price(side: int, price: float, slips: bool, limit: float, slippage_bps: float, impact_bps: float,
                quantity: float, volume: float) -> float:
-    """The price of a fill: slipped where it slips, never beyond a buy stop's cap, rounded to 4 decimals."""
+    """The price of a fill: slipped where it slips, never beyond a stop's cap, rounded to 4 decimals."""
     if slips:
         price = slipped(side, price, slippage_bps, impact_bps, quantity, volume)
-        if side > 0 and limit > 0.0:
-            price = min(price, limit)
+        if limit > 0.0:
+            price = min(price, limit) if side > 0 else max(price, limit)
     return round_fill(price)
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 HUNDRED = Fraction(100)
+CENT = Fraction(1, 100)
 
 
 def exact(number: float) -> Fraction:
@@ -66,6 +67,7 @@ class Lot:
     target: Fraction | None
     acts_from: int
     triggered: bool = False
+    out: str = ""  # a leg that could not be placed any more
 
 
 @dataclass
@@ -147,14 +149,20 @@ class ReferenceBroker:
         if book.order.kind != "entry" and book.standing is None:
             book.standing = book.order.target
         if book.order.kind != "entry":
-            self.protect(book, t)
+            self.protect(book, t, book.last)
         book.order = None
         self.expired += 1
 
-    def protect(self, book: Book, t: int) -> None:
-        """Rule 9: what is left is protected again. Silent: from the next bar on."""
+    def protect(self, book: Book, t: int, close: Fraction) -> None:
+        """Rule 9: what is left is protected again. Silent: from the next bar on; a leg that the close has passed, or
+        come nearer than a cent, is refused by the broker: then the lot is sold at the next print."""
         for lot in book.lots:
-            lot.acts_from, lot.triggered = t + 1, False
+            lot.acts_from, lot.triggered, lot.out = t + 1, False, ""
+            up = 1 if lot.quantity > 0 else -1
+            if lot.stop is not None and up * (close - lot.stop) < CENT:
+                lot.out = "stop"
+            elif lot.target is not None and up * (lot.target - close) < CENT:
+                lot.out = "target"
 
     # --- what a bar fills, rule 10 ------------------------------------------------------------------------------------
 
@@ -170,7 +178,7 @@ class ReferenceBroker:
             if order.kind == "entry":
                 self.enter(book, t, order, price)
             else:
-                self.reduce(n, t, order, price)
+                self.reduce(n, t, order, price, close)
         for lot in [lot for lot in book.lots if lot.acts_from <= t]:
             self.legs_at_the_open(n, t, lot, open_)
         for lot in [lot for lot in book.lots if lot.acts_from <= t]:
@@ -201,6 +209,9 @@ class ReferenceBroker:
         return stop, limit, target
 
     def legs_at_the_open(self, n, t, lot: Lot, open_) -> None:
+        if lot.out:
+            self.leave(n, t, lot, self.slipped(open_, lot.quantity < 0), lot.out)
+            return
         if lot.quantity > 0:
             if lot.stop is not None and open_ <= lot.stop:
                 self.leave(n, t, lot, self.slipped(open_, False), "stop")
@@ -235,7 +246,7 @@ class ReferenceBroker:
         self.books[n].lots.remove(lot)
         self.settle(n, t, lot, lot.quantity, price, cents_up(abs(lot.quantity) * price * self.commission), reason)
 
-    def reduce(self, n, t, order: Order, price: Fraction) -> None:
+    def reduce(self, n, t, order: Order, price: Fraction, close: Fraction) -> None:
         """A signal exit or a reduction. Silent: the oldest lots go first."""
         book, left = self.books[n], -order.quantity
         fee = cents_up(abs(left) * price * self.commission)
@@ -248,7 +259,7 @@ class ReferenceBroker:
             left -= part
             self.settle(n, t, lot, part, price, fee * Fraction(part, -order.quantity),
                         "signal" if order.kind == "exit" else "reduce")
-        self.protect(book, t)
+        self.protect(book, t, close)
 
     def settle(self, n, t, lot: Lot, part: int, price: Fraction, fee: Fraction, reason: str) -> None:
         paid = lot.paid * Fraction(part, lot.quantity)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from engine_helpers import days, fates, fills, make_bars, run
+from engine_helpers import OnBar, days, fates, fills, make_bars, run
 
 import botlib
+from botlib import buy, sell
 
 LEGS = botlib.Risk(max_position_pct=100.0, stop_loss_pct=5.0, take_profit_pct=10.0)
 TWO_BPS = botlib.Costs(slippage_bps=2.0, regulatory_fees=False)
@@ -268,3 +269,28 @@ def test_each_bar_has_its_volume_once():
 def test_the_bars_of_a_trade_are_labelled():
     result = run(make_bars({"A": [100, 100, 95]}), LONG, risk=LEGS)
     assert result.trades["exit_time"].tolist() == [days(3)[2]]
+
+
+# --- Legs that can't be placed ----------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("close", "reason", "price"), [(94.5, "stop", 96.0), (110.5, "target", 96.0)])
+def test_what_is_left_is_sold_when_the_close_has_passed_its_leg(close, reason, price):
+    """A reduction takes the legs away; when they would go back, Alpaca refuses those that the price has passed."""
+    moved = (100, max(100, close), min(100, close), close)
+    result = run({"A": [100, 100, moved, (96, 97, 96, 97), 97]}, OnBar({0: buy("A", 10), 1: sell("A", 4)}), risk=LEGS)
+    assert fills(result)[1:] == [(2, "A", "sell", 4.0, 100.0), (3, "A", "sell", 6.0, price)]
+    assert result.trades["exit_reason"].tolist() == ["order", reason]
+
+
+def test_a_short_gets_out_at_any_price_then():
+    """No cap holds it back, as it would a buy stop."""
+    bars = {"A": [100, 100, (100, 106, 100, 106), (120, 121, 119, 120), 120]}
+    result = run(bars, OnBar({0: sell("A", 10), 1: buy("A", 4)}), risk=LEGS)
+    assert fills(result)[1:] == [(2, "A", "buy", 4.0, 100.0), (3, "A", "buy", 6.0, 120.0)]
+
+
+def test_legs_nearer_than_a_cent_are_refused_with_their_entry():
+    risk = botlib.Risk(max_position_pct=100.0, stop_loss_pct=1.0, take_profit_pct=10.0)
+    result = run({"A": [0.50, 0.50, 0.50]}, {"A": [0.1]}, risk=risk)
+    assert fates(result) == [("entry", 20_000.0, "rejected", "legs within a cent of the price")]
+    assert fills(run({"A": [2.00, 2.00, 2.00]}, {"A": [0.1]}, risk=risk)) == [(1, "A", "buy", 5_000.0, 2.0)]

@@ -280,3 +280,43 @@ def test_fractional_holdings_split_whole():
 ])
 def test_legs_after_a_two_for_one_split(side, is_stop, price, after):
     assert rules.split_price(side, price, 2.0, is_stop) == after
+
+
+# --- Stop-limit orders and legs that come too late --------------------------------------------------------------------
+
+@pytest.mark.parametrize(("side", "open_", "limit", "stop", "triggered", "expected"), [
+    (-1, 94.0, 93.0, 95.0, False, (rules.FILLED, 94.0, True)),
+    (-1, 92.0, 93.0, 95.0, False, (rules.TRIGGERED, 0.0, False)),   # the open is below its limit
+    (-1, 96.0, 93.0, 95.0, False, (rules.NOT_FILLED, 0.0, False)),
+    (-1, 93.5, 93.0, 95.0, True, (rules.FILLED, 93.5, False)),      # by now a limit order: better than asked
+    (-1, 92.9, 93.0, 95.0, True, (rules.NOT_FILLED, 0.0, False)),
+    (1, 104.0, 0.0, 105.0, True, (rules.FILLED, 104.0, True)),      # without a cap it is a market order
+])
+def test_a_stop_limit_at_the_open(side, open_, limit, stop, triggered, expected):
+    assert rules.fill_at_open(rules.STOP, side, open_, limit, stop, triggered) == expected
+
+
+@pytest.mark.parametrize(("side", "high", "low", "limit", "stop", "triggered", "expected"), [
+    (-1, 99.0, 94.0, 93.0, 95.0, False, (rules.FILLED, 95.0, True)),
+    (-1, 99.0, 94.0, 96.0, 95.0, False, (rules.TRIGGERED, 0.0, False)),  # did the price come back to 96? not known
+    (-1, 97.0, 94.0, 96.0, 95.0, True, (rules.FILLED, 96.0, False)),
+    (1, 106.0, 99.0, 104.0, 105.0, False, (rules.TRIGGERED, 0.0, False)),
+    (1, 106.0, 103.0, 104.0, 105.0, True, (rules.FILLED, 104.0, False)),
+])
+def test_a_stop_limit_within_the_bar(side, high, low, limit, stop, triggered, expected):
+    assert rules.fill_within(rules.STOP, side, high, low, limit, stop, triggered) == expected
+
+
+def test_slippage_ends_at_a_stop_limits_limit():
+    assert rules.fill_price(-1, 95.0, True, 94.99, 100.0, 0.0, 10.0, 1e6) == 94.99  # 94.05 without a limit
+    assert rules.fill_price(-1, 95.0, True, 0.0, 100.0, 0.0, 10.0, 1e6) == 94.05
+
+
+@pytest.mark.parametrize(("side", "price", "stop", "target", "passed"), [
+    (1, 100.0, 95.0, 110.0, -1), (1, 95.01, 95.0, 110.0, -1),
+    (1, 95.0, 95.0, 110.0, rules.STOP), (1, 94.0, 95.0, 110.0, rules.STOP), (1, 109.99, 95.0, 110.0, -1),
+    (1, 110.0, 95.0, 110.0, rules.LIMIT), (-1, 105.0, 105.0, 90.0, rules.STOP), (-1, 90.0, 105.0, 90.0, rules.LIMIT),
+    (-1, 100.0, 105.0, 90.0, -1), (1, 100.0, float("nan"), float("nan"), -1), (1, 0.5, 0.495, 0.6, rules.STOP),
+])
+def test_a_leg_is_placed_a_cent_away(side, price, stop, target, passed):
+    assert rules.leg_passed(side, price, stop, target) == passed

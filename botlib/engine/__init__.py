@@ -7,10 +7,10 @@ import numpy as np
 from botlib._jit import compiled
 from botlib.engine.arrays import equity_curve, gross_curve
 from botlib.engine.book import Book
-from botlib.engine.decide import asked, decide, submit
+from botlib.engine.decide import asked, cancel, decide, submit
 from botlib.engine.sessions import advance
 
-__all__ = ["Book", "decide_row", "run", "run_targets", "step", "submit_order"]
+__all__ = ["Book", "cancel_orders", "decide_row", "run", "run_targets", "step", "submit_order"]
 
 
 @compiled()
@@ -30,7 +30,7 @@ def run(world, targets, start, stop):
     equity, gross = equity_curve(w), gross_curve(w)
     for t in range(start, stop):
         decides = t >= w.first_decision
-        if w.n_held == 0 and w.n_open == 0 and not (decides and asked(w, targets[t])):
+        if w.n_held == 0 and w.n_open == 0 and w.n_payable == 0 and not (decides and asked(w, targets[t])):
             equity[t], gross[t] = w.equity, 0.0  # nothing can happen: the session begins when something does
             continue
         if not has_room(w):
@@ -64,6 +64,12 @@ def decide_row(world, t, row):
 def submit_order(world, t, symbol, side, quantity, kind, limit, stop):
     """Submit one order a strategy named itself; returns the reason of a refusal, 0 when it works."""
     return submit(world[0], t, symbol, side, quantity, kind, limit, stop)
+
+
+@compiled()
+def cancel_orders(world, t, symbol, only):
+    """Cancel what a strategy may cancel of a symbol: the order with id ``only``, or all when it is below 0."""
+    cancel(world[0], t, symbol, only)
 
 
 def run_targets(book: Book, targets: np.ndarray) -> None:

@@ -8,14 +8,16 @@ from botlib import rules, safety
 from botlib._jit import compiled
 from botlib.engine.arrays import closes, entering, entry_target, head, lots, orders, position, standing, wanted, working
 from botlib.engine.fills import drop_ended
-from botlib.engine.lots import end_entry, end_order, end_symbol_legs, is_working, new_order
+from botlib.engine.lots import end_entry, end_order, end_symbol_legs, is_working, new_order, protect_symbol
 from botlib.engine.state import (
     CANCELLED,
     ENTRY,
     EXIT,
+    R_ASKED,
     R_BELOW_ONE_SHARE,
     R_BUYING_POWER,
     R_HELD,
+    R_LEGS,
     R_NO_PRICE,
     R_NO_SHORTS,
     R_NONE,
@@ -77,6 +79,12 @@ def submit_entry(w, t, symbol, side, quantity, kind, limit, stop, notional):
     if w.textbook:  # sized, protected and paid for at the fill
         w.day_orders += 1
         return R_NONE
+    if w.stop_loss_pct == w.stop_loss_pct:
+        o.stop_loss = rules.stop_leg_price(side, price, w.stop_loss_pct)
+    if w.take_profit_pct == w.take_profit_pct:
+        o.take_profit = rules.target_leg_price(side, price, w.take_profit_pct)
+    if rules.leg_passed(side, price, o.stop_loss, o.take_profit) >= 0:
+        return reject(w, t, oid, R_LEGS)
     needed = rules.reserve(side, quantity, kind, close, limit)
     free = rules.buying_power(w.cash, w.equity - w.receivable, w.gross, w.reserved, w.max_gross_pct, w.cash_account)
     if not rules.fits(needed, free):
@@ -84,10 +92,6 @@ def submit_entry(w, t, symbol, side, quantity, kind, limit, stop, notional):
     o.reserved = needed
     w.reserved += needed
     w.day_orders += 1
-    if w.stop_loss_pct == w.stop_loss_pct:
-        o.stop_loss = rules.stop_leg_price(side, price, w.stop_loss_pct)
-    if w.take_profit_pct == w.take_profit_pct:
-        o.take_profit = rules.target_leg_price(side, price, w.take_profit_pct)
     return R_NONE
 
 
@@ -261,3 +265,29 @@ def submit(w, t, symbol, side, quantity, kind, limit, stop):
     if refusal == R_NONE:
         wanted(w)[symbol] = math.inf  # not a target, but one that is set later replaces it
     return refusal
+
+
+@compiled()
+def cancel(w, t, symbol, only):
+    """Cancel the working entries of a symbol and the exits that a strategy named; ``only`` one id, or all below 0.
+
+    Legs are not in the working list. What an exit leaves is protected again.
+    """
+    before, entries, exits = wanted(w)[symbol], False, False
+    for i in range(w.n_open - 1, -1, -1):  # the newest first: the target before the oldest is the one that is left
+        oid = working(w)[i]
+        o = orders(w)[oid]
+        if o.symbol != symbol or o.status != WORKING or (only >= 0 and oid != only):
+            continue
+        if o.purpose == ENTRY:
+            end_entry(w, oid, t, CANCELLED, R_ASKED)
+            entries = True
+        elif o.named:
+            end_order(w, oid, t, CANCELLED, R_ASKED)
+            exits = True
+    if entries or exits:
+        drop_ended(w)
+    if entries and is_working(w, symbol, True):
+        wanted(w)[symbol] = before
+    if exits:
+        protect_symbol(w, symbol, t)

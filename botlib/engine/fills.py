@@ -158,7 +158,7 @@ def leave_by_leg(w, t, lot_id, oid, price, slips, at_open):
     if quantity >= lot.quantity:
         end_order(w, oid, t, DONE, R_NONE)
         end_legs(w, lot_id, t, R_OCO)
-    elif o.purpose == STOP_LEG:
+    elif o.purpose == STOP_LEG or lot.triggered:
         trigger(w, lot_id, t)
     elif lot.stop_order >= 0:
         orders(w)[lot.stop_order].quantity = lot.quantity - quantity

@@ -6,7 +6,7 @@ import math
 
 from botlib import rules
 from botlib._jit import compiled
-from botlib.engine.arrays import head, held, lots, orders, position, trades, wanted, working
+from botlib.engine.arrays import closes, head, held, last_close, lots, orders, position, trades, wanted, working
 from botlib.engine.state import CANCELLED, ENTRY, NO_LEG, R_EXIT, R_NONE, STOP_LEG, TARGET_LEG, WORKING
 
 
@@ -46,11 +46,25 @@ def new_order(w, t, symbol, side, kind, purpose, quantity, limit, stop):
 
 @compiled()
 def protect(w, lot_id, t, acts_from):
-    """Put a lot's legs to work as an OCO pair; a lot without leg prices stays bare."""
+    """Put a lot's legs to work as an OCO pair; a lot without leg prices stays bare.
+
+    Legs of a complete entry act at once: they were placed with it. Those of a later pair act from the next bar on, and
+    only if the close has not passed them.
+    """
     lot = lots(w)[lot_id]
     lot.legs_from = acts_from
     lot.triggered = False
+    lot.cap = rules.stop_cap(-lot.side, lot.stop) if lot.stop == lot.stop else 0.0
     lot.stop_order = lot.target_order = -1
+    if acts_from > t and not w.textbook:
+        close = closes(w)[t, lot.symbol]
+        passed = rules.leg_passed(lot.side, close if close > 0.0 else last_close(w)[lot.symbol], lot.stop, lot.target)
+        if passed >= 0:  # no leg can be placed there any more: out at the next print
+            lot.triggered, lot.cap, lot.legs = True, 0.0, True
+            lot.stop_order = new_order(w, t, lot.symbol, -lot.side, rules.MARKET,
+                                       STOP_LEG if passed == rules.STOP else TARGET_LEG, lot.quantity, 0.0, 0.0)
+            orders(w)[lot.stop_order].lot = lot_id
+            return
     if lot.stop == lot.stop:
         lot.stop_order = new_order(w, t, lot.symbol, -lot.side, rules.STOP, STOP_LEG, lot.quantity, lot.cap, lot.stop)
         orders(w)[lot.stop_order].lot = lot_id
@@ -144,7 +158,6 @@ def add_lot(w, oid, t, quantity, price, cost_per_share, slip_per_share):
     lot.quantity, lot.entry_price, lot.cost_per_share = quantity, price, cost_per_share
     lot.slip_per_share = slip_per_share
     lot.stop, lot.target, lot.legs = o.stop_loss, o.take_profit, False
-    lot.cap = rules.stop_cap(-o.side, lot.stop) if lot.stop == lot.stop else 0.0
     if head(w)[o.symbol] < 0:
         head(w)[o.symbol] = lot_id
         hold(w, o.symbol)

@@ -50,6 +50,9 @@ def split_legs(w, lot_id, ratio):
     lot = lots(w)[lot_id]
     lot.stop = rules.split_price(lot.side, lot.stop, ratio, True)
     lot.target = rules.split_price(lot.side, lot.target, ratio, False)
+    if lot.legs and lot.stop_order >= 0 and orders(w)[lot.stop_order].kind == rules.MARKET:
+        orders(w)[lot.stop_order].quantity = lot.quantity
+        return
     lot.cap = rules.stop_cap(-lot.side, lot.stop) if lot.stop == lot.stop else 0.0
     if lot.legs and lot.stop_order >= 0:
         stop = orders(w)[lot.stop_order]

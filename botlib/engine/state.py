@@ -19,11 +19,12 @@ WORKING, DONE, CANCELLED, EXPIRED, REJECTED = range(5)
 STATUSES = ("working", "filled", "cancelled", "expired", "rejected")
 (R_NONE, R_HALTED, R_REDUCE_ONLY, R_ORDER_LIMIT, R_POSITION_LIMIT, R_BUYING_POWER, R_BELOW_ONE_SHARE, R_NO_SHORTS,
  R_HELD, R_SESSION_CLOSE, R_PARTIAL, R_OCO, R_EXIT, R_REPLACED, R_KILL, R_NO_PRICE, R_OPPOSITE,
- R_WHOLE_SHORTS) = range(18)
+ R_WHOLE_SHORTS, R_ASKED, R_LEGS) = range(20)
 REASONS = ("", "halted", "reduce-only", "daily order limit", "position limit", "buying power", "below one share",
            "no shorts in a cash account", "held for orders", "session close", "partly filled", "other leg filled",
            "position exit", "replaced", "kill switch", "no price",
-           "opposite side order exists", "shorts are in whole shares")
+           "opposite side order exists", "shorts are in whole shares", "the strategy asked",
+           "legs within a cent of the price")
 KINDS = ("market", "limit", "stop")
 
 REGULAR, LAST, OUTSIDE = range(3)
