@@ -16,6 +16,8 @@ PY := $(ENV)/bin/python
 PINS := -c tests/constraints.txt
 PYTHON :=
 
+# JupyterLab takes defaults from botlib/data/jupyter, e.g. that it does not ask about news; the user's settings win.
+
 # No broker's keys reach a backtest or a test.
 OFFLINE := unset APCA_API_KEY_ID $(filter APCA_%,$(.VARIABLES));
 
@@ -57,12 +59,16 @@ else \
     set -- uv pip install --python "$(PY)" "$$@"; \
 fi; \
 "$$@" >"$$log" 2>&1 || { cat "$$log" >&2; say "Could not install botlib into $(ENV): see above."; exit 1; }; \
-printf '%s' "$$key" >"$(ENV)/.botlib"
+printf '%s' "$$key" >"$(ENV)/.botlib"; \
+$(OFFLINE) "$(PY)" -m botlib.warmup || say "(not finished; the first run goes on with it)"
 endef
+
+# --- To use botlib
 
 .PHONY: help
 help:  ## List the targets
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk 'BEGIN { FS = ":.*## " } /^# --- / { sub(/^# --- /, ""); printf "%s%s:\n", n++ ? "\n" : "", $$0 } \
+	    /^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: run
 run: environment  ## Run the backtest notebook on the bars that ship with botlib, and say where it is
@@ -70,8 +76,16 @@ run: environment  ## Run the backtest notebook on the bars that ship with botlib
 
 .PHONY: lab
 lab: environment  ## Open JupyterLab here
-	@"$(PY)" -m jupyterlab $$([ "$$(id -u)" = 0 ] && echo --allow-root) --ServerApp.root_dir="$(CURDIR)" \
+	@JUPYTER_CONFIG_PATH="$(CURDIR)/botlib/data/jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
+	"$(PY)" -m jupyterlab $$([ "$$(id -u)" = 0 ] && echo --allow-root) --ServerApp.root_dir="$(CURDIR)" \
 	    "--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb"
+
+.PHONY: clean
+clean:  ## Remove .venv, the benchmark's environments and all caches; outputs of runs stay
+	@rm -rf .venv .bench build dist outputs/test-failures .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	@find botlib notebooks tests \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
+
+# --- To work on botlib itself
 
 .PHONY: test
 test: test-environment  ## Install what the tests need and run them all
@@ -79,7 +93,7 @@ test: test-environment  ## Install what the tests need and run them all
 
 .PHONY: quick
 quick: test-environment  ## The tests that take less than a minute together
-	@$(OFFLINE) "$(PY)" -m pytest -q -n 2 --dist loadfile -m "not slow and not browser" tests
+	@$(OFFLINE) HYPOTHESIS_PROFILE=quick "$(PY)" -m pytest -q -n 2 --dist loadfile -m "not slow and not browser" tests
 
 .PHONY: golden
 golden: test-environment  ## Execute the notebooks under tests/golden again and show what changed
@@ -98,10 +112,7 @@ lock: environment  ## Renew tests/constraints.txt with the versions of today
 	  pip freeze --exclude botlib; } >"$$folder/pins"; \
 	cp "$$folder/pins" tests/constraints.txt; echo "tests/constraints.txt: $$(grep -c == tests/constraints.txt) versions"
 
-.PHONY: clean
-clean:  ## Remove .venv, the benchmark's environments and all caches; outputs of runs stay
-	@rm -rf .venv .bench build dist outputs/test-failures .pytest_cache .ruff_cache .mypy_cache .hypothesis
-	@find botlib notebooks tests \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
+# What the targets above need.
 
 .PHONY: environment
 environment:

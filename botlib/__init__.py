@@ -14,21 +14,22 @@ if TYPE_CHECKING:
     from botlib.config import BacktestParams
     from botlib.errors import BotlibError, BotlibWarning, DataError, InputError, ProviderError, StrategyError
     from botlib.honesty import check_honesty
-    from botlib.orders import Order, buy, sell
+    from botlib.orders import Cancel, Order, buy, cancel, sell
     from botlib.params import Costs, Risk
     from botlib.result import BacktestResult
     from botlib.result_file import save_backtest
     from botlib.safety import SafetyControls
     from botlib.strategies import Strategy, param, targets_from_signals
+    from botlib.view import View
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "BacktestParams": "config", "BacktestResult": "result", "Bars": "bars", "BotlibError": "errors",
-    "BotlibWarning": "errors", "Costs": "params", "DataError": "errors", "InputError": "errors", "Order": "orders",
-    "ProviderError": "errors", "Risk": "params", "SafetyControls": "safety", "Strategy": "strategies",
-    "StrategyError": "errors", "backtest": "backtesting", "buy": "orders", "check_honesty": "honesty",
-    "param": "strategies", "save_backtest": "result_file",
+    "BotlibWarning": "errors", "Cancel": "orders", "Costs": "params", "DataError": "errors", "InputError": "errors",
+    "Order": "orders", "ProviderError": "errors", "Risk": "params", "SafetyControls": "safety",
+    "Strategy": "strategies", "StrategyError": "errors", "View": "view", "backtest": "backtesting", "buy": "orders",
+    "cancel": "orders", "check_honesty": "honesty", "param": "strategies", "save_backtest": "result_file",
     "sell": "orders", "targets_from_signals": "strategies",
 }
 _MODULES = ("explore", "indicators", "metrics", "providers", "report", "rules", "strategies")

@@ -49,11 +49,18 @@ def _cache_folder() -> Path | None:
 
 
 _FOLDER = _cache_folder()
+_COMPLETE = "complete"
 
 
 def first_time() -> bool:
-    """Whether nothing has been compiled yet by this version on this machine."""
-    return _FOLDER is None or not any(_FOLDER.iterdir())
+    """Whether this version still has to be compiled on this machine: `botlib.warmup` has not come to its end."""
+    return _FOLDER is not None and not (_FOLDER / _COMPLETE).exists()
+
+
+def note_compiled() -> None:
+    """Remember that everything has been compiled."""
+    if _FOLDER is not None:
+        (_FOLDER / _COMPLETE).touch()
 
 
 def compiled(**options: Any) -> Callable[[F], F]:

@@ -127,38 +127,44 @@ def divisors(actions: pd.DataFrame, symbols: tuple[str, ...], sessions: np.ndarr
     DataError
         When a dividend is not below the last close before it: price or dividend must be wrong.
     """
-    column = {s: n for n, s in enumerate(symbols)}
+    column = pd.Index(symbols).get_indexer(actions["symbol"])
     at = np.searchsorted(sessions, ex_days(actions), side="left")  # first bar that trades ex
-    due: dict[tuple[int, int], tuple[float, float]] = {}  # (column, bar) -> (split ratio, cash)
-    for symbol, bar, kind, value in zip(actions["symbol"], at, actions["type"], actions["value"], strict=True):
-        if symbol in column and 0 < bar < len(sessions) and (how == "all" or kind == "split"):
-            ratio, cash = due.get((column[symbol], bar), (1.0, 0.0))
-            due[column[symbol], bar] = (ratio * value, cash) if kind == "split" else (ratio, cash + value)
-    if not due:
+    is_split, value = (actions["type"] == "split").to_numpy(), actions["value"].to_numpy(np.float64)
+    used = (column >= 0) & (at > 0) & (at < len(sessions)) & (is_split | (how == "all"))
+    if not used.any():
         return None
-    columns = np.array(sorted({n for n, _ in due}))
-    place = {int(n): m for m, n in enumerate(columns)}
+    # One row a symbol and bar, all actions of it together.
+    places, row = np.unique(np.stack([column[used], at[used]]), axis=1, return_inverse=True)
+    row, is_split, value = row.reshape(-1), is_split[used], value[used]
+    ratio = np.ones(places.shape[1])
+    np.multiply.at(ratio, row[is_split], value[is_split])
+    cash = np.bincount(row[~is_split], value[~is_split], minlength=len(ratio))
+    columns, place = np.unique(places[0], return_inverse=True)
     price = np.ones((len(sessions), len(columns)))
     shares = np.ones_like(price)
-    for (n, bar), (ratio, cash) in due.items():
-        shares[bar - 1, place[n]] = ratio
-        price[bar - 1, place[n]] = ratio / _kept(symbols[n], sessions[bar], close[:bar, n], ratio, cash)
+    shares[places[1] - 1, place] = ratio
+    price[places[1] - 1, place] = ratio / _kept(symbols, sessions, close, places, ratio, cash)
     for panel in (price, shares):  # a bar carries every action after it
         panel[::-1] = np.cumprod(panel[::-1], axis=0)
     return Divisors(columns, price, shares)
 
 
-def _kept(symbol: str, day: int, earlier: np.ndarray, ratio: float, cash: float) -> float:
-    """The part of its value a share keeps through a dividend: 1 - D / close(t-1)."""
-    if cash == 0.0:
-        return 1.0
-    known = earlier[-1:] if not np.isnan(earlier[-1]) else earlier[~np.isnan(earlier)]
-    if len(known) == 0:
-        return 1.0
-    kept = 1.0 - cash * ratio / float(known[-1])
-    if kept <= 0.0:
-        raise DataError(f"{symbol} {np.datetime64(int(day), 'D')}: a dividend of {cash:g} is not below the last close "
-                        f"before it, {known[-1]:g}; correct the actions or the prices.")
+def _kept(symbols: tuple[str, ...], sessions: np.ndarray, close: np.ndarray, places: np.ndarray, ratio: np.ndarray,
+          cash: np.ndarray) -> np.ndarray:
+    """(K,) the part of its value a share keeps through its dividends: 1 - D / close(t-1); ``places`` (2, K) are column
+    and bar."""
+    column, bar = places
+    before = close[bar - 1, column]
+    for k in np.flatnonzero(np.isnan(before) & (cash > 0.0)):  # no bar just before: the last there is
+        earlier = close[: bar[k], column[k]]
+        known = earlier[~np.isnan(earlier)]
+        before[k] = known[-1] if len(known) else np.inf
+    kept = np.where(cash > 0.0, 1.0 - cash * ratio / before, 1.0)
+    if (kept <= 0.0).any():
+        first = int(np.argmax(kept <= 0.0))
+        day = np.datetime64(int(sessions[bar[first]]), "D")
+        raise DataError(f"{symbols[column[first]]} {day}: a dividend of {cash[first]:g} is not below the last close "
+                        f"before it, {before[first]:g}; correct the actions or the prices.")
     return kept
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
@@ -15,7 +15,7 @@ from botlib import engine
 from botlib.bars import Bars
 from botlib.engine.book import Book, market_arrays, packed_settings
 from botlib.engine.state import ACTION, DIVIDEND, FEES, LAST, OUTSIDE, REGULAR, SPLIT
-from botlib.errors import BotlibError, InputError, StrategyError, nearest, warn
+from botlib.errors import BotlibError, InputError, StrategyError, nearest, require, warn
 from botlib.params import Costs, Risk
 from botlib.result import BacktestResult
 from botlib.safety import SafetyControls, check_position_limits
@@ -79,12 +79,14 @@ def backtest(bars: Bars, strategy: Any, *, cash: float = 100_000.0, risk: Risk =
     book = _book(bars, strategy, float(cash), risk, costs, safety, convention)
     if hasattr(strategy, "on_bar"):
         run_on_bar(bars, strategy, book, signal_adjustment, progress or iter)
+        targets = None
     else:
-        engine.run_targets(book, strategy_targets(strategy, bars, signal_adjustment))
+        targets = strategy_targets(strategy, bars, signal_adjustment)
+        engine.run_targets(book, targets)
     result = BacktestResult(bars=bars, strategy=strategy, cash=float(cash), risk=risk, costs=costs, safety=safety,
                             convention=convention, signal_adjustment=signal_adjustment, book=book, warnings=warnings,
                             given=given)
-    _late_warnings(result, quiet)
+    _late_warnings(result, quiet, targets)
     return result
 
 
@@ -93,8 +95,7 @@ def backtest(bars: Bars, strategy: Any, *, cash: float = 100_000.0, risk: Risk =
 
 def _check_inputs(bars: Bars, strategy: Any, cash: float, risk: Risk, costs: Costs, safety: SafetyControls | None,
                   convention: str, signal_adjustment: str) -> None:
-    if not isinstance(bars, Bars):
-        raise InputError(f"bars is a {type(bars).__name__}; it must be Bars: use Bars.from_frame(frame).")
+    require("bars", bars)
     for name, given, kind in (("risk", risk, Risk), ("costs", costs, Costs)):
         if not isinstance(given, kind):
             raise InputError(f"{name} is a {type(given).__name__}; it must be {kind.__name__}(…).")
@@ -159,9 +160,20 @@ def describe_error(error: BaseException) -> str:
     while tb is not None:
         file = tb.tb_frame.f_code.co_filename
         if "botlib" not in tb.tb_frame.f_globals.get("__name__", "").split(".")[:1] and "site-packages" not in file:
-            place = f" (line {tb.tb_lineno} of {file.rsplit('/', 1)[-1]})"
+            cell = _cell(tb.tb_frame.f_globals, file)
+            line = f"line {tb.tb_lineno}"
+            place = f" ({cell}, {line})" if cell else f" ({line} of {file.rsplit('/', 1)[-1]})"
         tb = tb.tb_next
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}{place}"
+
+
+def _cell(names: Mapping[str, Any], file: str) -> str:
+    """``"cell In [3]"`` when ``file`` is what the notebook with these global names calls a cell, else ``""``."""
+    try:
+        label, number = names["get_ipython"]().compile.format_code_name(file)
+    except Exception:  # no notebook, no cell of it, or an IPython that tells it otherwise
+        return ""
+    return f"{label} {number}".replace("Cell In[", "cell In [") if number else ""
 
 
 def _in_name_order(bars: Bars) -> Bars:
@@ -275,12 +287,22 @@ def _fee_rows(first: int, last: int) -> tuple[np.ndarray, list[str]]:
     return rows[np.concatenate([[True], ~same])], rates.uncovered
 
 
-def _late_warnings(result: BacktestResult, quiet: bool) -> None:
+def _unit_hint(targets: np.ndarray | None) -> str:
+    """What to do when no clipped weight can have been meant as one."""
+    sizes = np.abs(targets[np.nan_to_num(targets) != 0.0]) if targets is not None else np.empty(0)
+    if not len(sizes) or sizes.min() <= 1.0:
+        return ""
+    least = sizes.min()
+    return (f" All targets are above 1, and a weight of {least:g} is {least * 100.0:g} % of equity: if they are share "
+            'counts, write unit = "shares" in the class; if they are percent, divide by 100.')
+
+
+def _late_warnings(result: BacktestResult, quiet: bool, targets: np.ndarray | None) -> None:
     """What only the run could show."""
     clipped = result.book["n_clipped"]
     if clipped:
         result.warnings.append(f"weights-clipped: {clipped:,} targets exceeded risk.max_position_pct = "
-                               f"{result.risk.max_position_pct:g} and were cut to it.")
+                               f"{result.risk.max_position_pct:g} and were cut to it.{_unit_hint(targets)}")
     if result.costs.regulatory_fees and _fee_rows(int(result.bars.sessions[0]), int(result.bars.sessions[-1]))[1]:
         result.warnings.extend(_uncovered_fees(result))
     for text in () if quiet else result.warnings:

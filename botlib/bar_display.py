@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 
 from botlib.bar_checks import FIELDS
+from botlib.tables import TextTable
+from botlib.wording import plural
 
 if TYPE_CHECKING:
     from botlib.bars import Bars
@@ -50,7 +52,7 @@ def _summary(bars: Bars) -> str:
     actions = "unknown" if bars.actions is None else str(len(bars.actions))
     count = len(bars.symbols)
     prices = "raw" if bars.adjustment == "raw" else f"adjusted ({bars.adjustment})"
-    return (f"{count} symbol{'s' * (count != 1)} x {len(bars)} bars of {bars.interval}, {span}, "
+    return (f"{count} symbol{'s' * (count != 1)} x {len(bars):,} bars of {bars.interval}, {span}, "
             f"{bars.calendar or 'no calendar'}, prices {prices}, actions {actions}, findings {len(bars._findings)}")
 
 
@@ -63,11 +65,10 @@ def text(bars: Bars) -> str:
 def page(bars: Bars) -> str:
     """A short table: a row a symbol."""
     rows = [_row(bars, n) for n in range(min(len(bars.symbols), _ROWS_SHOWN))]
-    head = "".join(f"<th>{c}</th>" for c in ("symbol", "bars", "first", "last", "last close"))
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    table = TextTable(rows, columns=["Symbol", "Bars", "First", "Last", "Last close"])._repr_html_()
     hidden = len(bars.symbols) - len(rows)
-    more = f"<p>and {hidden} more symbols</p>" if hidden else ""
-    return f"<p><b>Bars</b>: {html.escape(_summary(bars))}</p><table><tr>{head}</tr>{body}</table>{more}"
+    more = f"<p>and {plural(hidden, 'more symbol')}</p>" if hidden else ""
+    return f"<p><b>Bars</b>: {html.escape(_summary(bars))}</p>{table}{more}"
 
 
 def _row(bars: Bars, n: int) -> tuple[str, ...]:

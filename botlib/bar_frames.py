@@ -97,8 +97,10 @@ def columns(frame: pd.DataFrame, found: Findings) -> dict[str, np.ndarray]:
             found.add("warning", "ignored-column", f"column {name!r} is left out: it is not numeric ({column.dtype}).")
     for field in FIELDS:
         if field not in values:
-            raise DataError(f"the frame has no column {field!r}{nearest(field, frame.columns) or '.'} "
-                            f"It needs {', '.join(FIELDS)}; it has {', '.join(map(str, frame.columns))}.")
+            near = nearest(field, frame.columns)
+            unknown = " Prices whose volume nobody knows: frame['volume'] = 0.0." * (field == "volume" and not near)
+            raise DataError(f"the frame has no column {field!r}{near or '.'} It needs {', '.join(FIELDS)}; "
+                            f"it has {', '.join(map(str, frame.columns))}.{unknown}")
     return {f: values[f] for f in FIELDS} | extra
 
 

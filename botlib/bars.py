@@ -231,15 +231,16 @@ class Bars:
 
     def _actions_by(self, t: int) -> pd.DataFrame | None:
         """The actions with an ex-date by bar ``t``."""
-        if self.actions is None or self.actions.empty:
-            return self.actions
+        actions = self.actions
+        if actions is None or actions.empty:
+            return actions
         if "ex_days" not in self._cache:
-            self._cache["ex_days"] = adjust.ex_days(self.actions)
+            self._cache["ex_days"] = adjust.ex_days(actions)
         known = self._cache["ex_days"] <= self.sessions[t]
         count = int(np.count_nonzero(known))
         if count == len(known):
-            return self.actions
-        table: pd.DataFrame = self.memo(("actions", count), lambda: self.actions[known].reset_index(drop=True))
+            return actions
+        table: pd.DataFrame = self.memo(("actions", count), lambda: actions[known].reset_index(drop=True))
         return table
 
     def _label(self, time: object, name: str) -> pd.Timestamp:

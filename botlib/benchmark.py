@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ import pandas as pd
 from botlib import rules
 from botlib.backtesting import warmup_bars
 from botlib.metrics import metrics
+from botlib.result import figures_page
 
 if TYPE_CHECKING:
     from botlib.result import BacktestResult
@@ -21,8 +22,15 @@ if TYPE_CHECKING:
 class Benchmark:
     """Equity (T,) in dollars and its `botlib.metrics.METRICS`; no trade is ever closed, so those of trades are NaN."""
 
-    equity: pd.Series
+    equity: pd.Series = field(repr=False)
     metrics: Mapping[str, float]
+
+    def __repr__(self) -> str:
+        first, last = self.equity.index[0].date(), self.equity.index[-1].date()
+        return f"<Benchmark buy and hold, {first} to {last}: {self.metrics['total_return_pct']:.2f} %>"
+
+    def _repr_html_(self) -> str:
+        return figures_page(repr(self), {"Buy and hold": self.metrics})
 
 
 def buy_and_hold(result: BacktestResult) -> Benchmark:
@@ -58,7 +66,7 @@ def _held(result: BacktestResult, i: int, first: int, quantity: float) -> tuple[
     """Shares held and dividends received so far, each (T - first,)."""
     n = len(result.bars) - first
     held, income = np.full(n, quantity), np.zeros(n)
-    for action in result.actions:
+    for action in result.book.given_actions:
         bar = int(action["bar"]) - first
         if int(action["symbol"]) != i or bar <= 0 or bar >= n:
             continue  # an ex-date on the day of the purchase is not ours

@@ -150,8 +150,12 @@ def calendar(name: str) -> ExchangeCalendar:
         warnings.simplefilter("ignore", DeprecationWarning)  # its use of pandas is not the caller's to mend
         try:
             return exchange_calendars.get_calendar(name, start=FIRST_DAY, end=LAST_DAY)
-        except ValueError:  # a few calendars know fewer years: then all that they know by themselves
-            return exchange_calendars.get_calendar(name)
+        except (ValueError, NotImplementedError):  # some know fewer years: then all that they know by themselves
+            try:
+                return exchange_calendars.get_calendar(name)
+            except (ValueError, NotImplementedError):
+                raise InputError(f"calendar = {name!r} cannot be built by exchange_calendars "
+                                 f"{version('exchange_calendars')}; use another, or None for no checks.") from None
 
 
 @lru_cache(maxsize=8)

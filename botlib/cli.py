@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 crash, 2 refused (your input; nothing was run or left), 12
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 import tempfile
@@ -120,6 +121,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output went away (| head)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CRASHED
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            return _say(_crash(error), CRASHED)
+        return _say(f"{error.filename or 'a file'} cannot be written or read ({error.strerror}): free some space on "
+                    "its disk, or see to the rights of its folder", CRASHED)
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.split(".")[0] != "botlib":
             return _say(f"botlib's libraries are not in this Python ({sys.executable}): {error.name} is missing. Use "
@@ -152,8 +158,7 @@ def _run(words: list[str]) -> int:
 
 
 def _backtest(options: argparse.Namespace) -> int:
-    from botlib import hygiene, job, result_file, run
-    from botlib._jit import first_time
+    from botlib import hygiene, job, result_file, run, warmup
     from botlib.project import shown
 
     flags = {k: getattr(options, k) for k in ("symbols", "period", "interval") if getattr(options, k) is not None}
@@ -162,8 +167,7 @@ def _backtest(options: argparse.Namespace) -> int:
     work = job.prepare("backtest", notebook=options.notebook, configs=options.config, sets=options.sets, flags=flags,
                        root=options.root, secrets=hygiene.environment_secrets(os.environ))
     print(f"project   {work.root}\nnotebook  {shown(work.notebook, work.root)}", flush=True)
-    if first_time():
-        print("compiling the trading rules, once for this version: about a minute", flush=True)
+    warmup.warm_up(lambda line: print(line, flush=True))
     done = run.execute(work, output=options.output, progress=sys.stderr.isatty())
     print(f"\n{result_file.table(done.result)}\n\n{shown(done.notebook, Path.cwd())}")
     return DONE
@@ -240,7 +244,10 @@ def _crash(error: Exception) -> str:
         descriptor, name = tempfile.mkstemp(prefix="crash-", suffix=".log", dir=folder if folder.is_dir() else None)
     except OSError:
         descriptor, name = tempfile.mkstemp(prefix="crash-", suffix=".log")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(hygiene.mask("".join(traceback.format_exception(error)), secrets))
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(hygiene.mask("".join(traceback.format_exception(error)), secrets))
+    except OSError:
+        name = "none, its disk is full"
     text = (str(error).strip().splitlines() or ["no message"])[0][:200]
     return str(hygiene.mask(f"{type(error).__name__}: {text}; log: {name}", secrets))

@@ -160,6 +160,8 @@ class BacktestParams(Model):
     def load_bars(self, root: str | Path | None = None) -> Any:
         """Checked `Bars` of these symbols, with their splits and dividends when the provider knows them.
 
+        Bars of a file that are shorter than ``interval`` are resampled to it.
+
         Raises `InputError`, `DataError` or `ProviderError`.
         """
         from botlib import providers
@@ -168,10 +170,15 @@ class BacktestParams(Model):
         provider = self.load_provider(root)
         if self.provider not in LOCAL_PROVIDERS:
             provider = providers.CachedProvider(provider, project_root(root) / CACHE_FOLDER)
-        frame = provider.download_bars(symbols=self.symbols, period=self.period, interval=self.interval)
+        held = provider.held_interval(self.symbols) if self.provider == "file" else self.interval
+        interval = min(held, self.interval, key=INTERVALS.index)
+        frame = provider.download_bars(symbols=self.symbols, period=self.period, interval=interval)
         adjustment = getattr(provider, "adjustment", "raw")
-        actions = provider.actions(self.symbols) if adjustment == "raw" else None
-        bars = Bars.from_frame(frame, self.calendar, interval=self.interval, adjustment=adjustment, actions=actions)
+        known = adjustment == "raw" and getattr(provider, "knows_actions", True)
+        actions = provider.actions(self.symbols) if known else None
+        bars = Bars.from_frame(frame, self.calendar, interval=interval, adjustment=adjustment, actions=actions)
+        if interval != self.interval:
+            bars = bars.resample(self.interval)
         if self.start is None and self.end is None:
             return bars
         after = None if self.end is None else dt.date.fromisoformat(self.end) + dt.timedelta(days=1)
@@ -186,8 +193,12 @@ class BacktestParams(Model):
         ``result.warnings``."""
         from botlib.backtesting import backtest
 
-        return backtest(bars, strategy, cash=self.cash, risk=self.risk, costs=self.costs, safety=self.safety,
-                        convention=self.convention, signal_adjustment=self.signal_adjustment, quiet=True)
+        result = backtest(bars, strategy, cash=self.cash, risk=self.risk, costs=self.costs, safety=self.safety,
+                          convention=self.convention, signal_adjustment=self.signal_adjustment, quiet=True)
+        if bars.actions is None and bars.adjustment == "raw":
+            result.warnings.append("no-actions: splits and dividends are not known and did not happen in this "
+                                   "backtest; give provider_options.actions, or say provider_options.adjustment.")
+        return result
 
     def plain(self) -> dict[str, Any]:
         """The complete values as maps, lists, text and numbers, in the schema's order."""
@@ -240,6 +251,19 @@ def _full_name(line: str) -> str:
 
 
 def _with_origin(line: str, origins: Mapping[str, str]) -> str:
-    found = re.match(r"(?:unknown parameter ')?(\w+(?:\.\w+)*)", line)
-    origin = origins.get(found[1]) if found else None
-    return f"{origin}: {line}" if origin else line
+    unknown = re.match(r"unknown parameter '(\w+(?:\.\w+)*)", line)
+    names = [unknown[1]] if unknown else re.findall(r"^\w+(?:\.\w+)*|\w+(?:\.\w+)*(?= = )", line)
+    return placed(line, {name: origins[name] for name in names if name in origins})
+
+
+def placed(text: str, origins: Mapping[str, str]) -> str:
+    """A sentence with the place that each value in it came from, in front; ``origins`` maps their names to it."""
+    if not origins:
+        return text
+    places = list(dict.fromkeys(origins.values()))
+    if not any(place.endswith(".ipynb") for place in places):  # in the words of the file, where None is null
+        text = re.sub(r"^([\w.]+) = None(?=[:;])", r"\1 is null (empty)", text)
+    if len(places) > 1:
+        places = [f"{place} ({', '.join(name.split('.')[-1] for name, of in origins.items() if of == place)})"
+                  for place in places]
+    return f"{', '.join(places)}: {text}"

@@ -4,7 +4,9 @@
     ├── InputError (ValueError)     a parameter or a file of the user's is wrong: what, where, valid range, what to do
     │   ├── DataError               bars that cannot be trusted, or no bars at all
     │   └── StrategyError           a strategy that raises, returns the wrong shape or looks ahead
-    └── ProviderError               the other side failed: network, service, a file that cannot be read
+    ├── ProviderError               the other side failed: network, service, a file that cannot be read
+    └── RunFailed                   a headless run that ended without a result
+        └── RunStopped              ... because of a signal
 
     BotlibWarning (UserWarning)     carries a ``name`` so that a report, a test or a filter can pick it out
 """
@@ -12,8 +14,16 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class BotlibError(Exception):
@@ -38,6 +48,22 @@ class StrategyError(InputError):
 
 class ProviderError(BotlibError):
     """A source of data failed; the request may be right."""
+
+
+class RunFailed(BotlibError):
+    """A run that ended without a result. ``folder`` and ``log`` say what there is to look at (None: nothing)."""
+
+    def __init__(self, message: str, folder: Path | None = None, log: Path | None = None) -> None:
+        super().__init__(message)
+        self.folder, self.log = folder, log
+
+
+class RunStopped(RunFailed):
+    """A run ended by a signal, ``signum``."""
+
+    def __init__(self, message: str, folder: Path | None = None, log: Path | None = None, signum: int = 2) -> None:
+        super().__init__(message, folder, log)
+        self.signum = signum
 
 
 class BotlibWarning(UserWarning):
@@ -80,3 +106,33 @@ def nearest(word: object, valid: Iterable[object]) -> str:
     """``"; did you mean 'x'?"`` for the closest valid name, or an empty string."""
     found = difflib.get_close_matches(str(word), [str(v) for v in valid], n=1, cutoff=0.6)
     return f"; did you mean '{found[0]}'?" if found else ""
+
+
+# What a parameter of this name must be, attributes that tell it from other things, and what makes one.
+_KINDS = {
+    "bars": ("Bars", ("symbols", "adjustment"), "Bars.from_frame(frame)"),
+    "result": ("a BacktestResult", ("bars", "convention"), "botlib.backtest(bars, strategy)"),
+    "honesty": ("what check_honesty gives", ("checks", "breakeven_bps"), "botlib.check_honesty(result)"),
+}
+
+
+def require(name: str, value: object) -> None:
+    """Raise `InputError` unless ``value`` can be what a parameter named bars, result or honesty must be."""
+    kind, attributes, made_by = _KINDS[name]
+    if isinstance(value, type) or not all(hasattr(value, attribute) for attribute in attributes):
+        raise InputError(f"{name} is of type {type(value).__name__}; it must be {kind}: use {made_by}.")
+
+
+def checked(function: Callable[P, R]) -> Callable[P, R]:
+    """``function`` with its parameters named bars, result or honesty checked by `require`."""
+    code = function.__code__  # type: ignore[attr-defined]
+    names = code.co_varnames[: code.co_argcount]
+
+    @functools.wraps(function)
+    def inner(*args: P.args, **kwargs: P.kwargs) -> R:
+        for name, value in (*zip(names, args, strict=False), *kwargs.items()):
+            if name in _KINDS:
+                require(name, value)
+        return function(*args, **kwargs)
+
+    return inner

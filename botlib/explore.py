@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 
 from botlib.bars import Bars
-from botlib.errors import InputError
+from botlib.errors import InputError, checked
 
 MIN_IN_QUANTILE = 10
 
 
+@checked
 def forward_returns(bars: Bars, horizon: int) -> np.ndarray:
     """(T, N) simple returns from each close to the close ``horizon`` bars later; NaN where that is unknown.
 

@@ -256,7 +256,7 @@ def _heat_cells(ax: Axes, months: np.ndarray) -> None:
                   norm=Normalize(-scale, scale, clip=True), edgecolors="white", linewidth=1.2)
     for (row, column), value in np.ndenumerate(months):
         if np.isfinite(value):
-            ink = "white" if abs(value) > 0.62 * scale else PALE if abs(value) < 0.05 else INK
+            ink = PALE if abs(value) < 0.05 else style.ink_on(colours(0.5 + 0.5 * value / scale))
             ax.text(column, row, _cell(value), ha="center", va="center", fontsize=8.5, color=ink)
 
 
@@ -268,5 +268,5 @@ def _year_column(ax: Axes, values: np.ndarray, x: float, *, bold: bool) -> None:
 
 
 def _cell(value: float) -> str:
-    text = f"{value:.1f}" if abs(value) < 99.95 else f"{value:,.0f}"
+    text = f"{value:.1f}" if abs(value) < 999.95 else f"{value:,.0f}"
     return "0.0" if text == "-0.0" else typeset(text)

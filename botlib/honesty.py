@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from botlib.backtesting import backtest, own_warmup, strategy_targets, warmup_bars
-from botlib.bars import Bars
+from botlib.bars import FIELDS, Bars
 from botlib.engine.state import STOP_LEG, TARGET_LEG
-from botlib.errors import InputError, StrategyError
+from botlib.errors import InputError, StrategyError, checked
 from botlib.tables import TextTable
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 SLIPPAGES_BPS = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 MAX_BREAKEVEN_BPS = 500.0
 MIN_TRUNCATIONS = 20
+CUT_SHORT = 4  # runs of an on_bar strategy on bars that end early
+MANY_BARS = 20_000  # more are too many for an on_bar strategy to be run at each slippage
 SAME = 1e-9  # targets that differ by less are the same
 
 
@@ -50,6 +53,13 @@ class Honesty:
     costs: pd.DataFrame = field(repr=False)
     breakeven_bps: float
 
+    def __repr__(self) -> str:
+        said = ", ".join(f"{c.name} {'passed' if c.passed else 'FAILED'}" for c in self.checks)
+        return f"<Honesty: {said}>"
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()  # type: ignore[operator]
+
     @property
     def looks_ahead(self) -> bool:
         return not next(c for c in self.checks if c.name == "look-ahead").passed
@@ -76,6 +86,7 @@ class Honesty:
                 raise StrategyError(f"look-ahead: {check.finding}")
 
 
+@checked
 def check_honesty(result: BacktestResult, *, truncations: int = 24, seed: int = 0) -> Honesty:
     """Run all checks on a finished backtest.
 
@@ -83,18 +94,22 @@ def check_honesty(result: BacktestResult, *, truncations: int = 24, seed: int = 
     ----------
     result : BacktestResult
     truncations : int
-        Points in time to re-evaluate the strategy at, at least 20; half of them at decisions that led to trades.
+        Points in time to re-evaluate the strategy at, at least 20; half of them at decisions that led to trades. An
+        ``on_bar`` strategy, which may remember, is re-evaluated at every bar instead: one whole run in which the bars
+        after the current one are not there yet, and `CUT_SHORT` runs on bars that end at one of the points.
     seed : int
         Picks the points.
 
     Raises
     ------
     InputError
-        Fewer than 20 truncations, or bars too few to truncate.
+        Fewer than 20 truncations, a seed below 0, or bars too few to truncate.
     """
     if isinstance(truncations, bool) or not isinstance(truncations, int) or truncations < MIN_TRUNCATIONS:
         raise InputError(f"truncations = {truncations!r} is out of range: valid is a whole number of at least "
                          f"{MIN_TRUNCATIONS}.")
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise InputError(f"seed = {seed!r} is out of range: valid is a whole number of at least 0.")
     points = _points(result, truncations, np.random.default_rng(seed))
     if hasattr(result.strategy, "on_bar"):
         checks: tuple[Check, ...] = (_replayed(result, points),)
@@ -138,7 +153,7 @@ def _truncated(result: BacktestResult, points: np.ndarray) -> tuple[Check, Check
         known = result.bars.upto(int(t))
         cut = _evaluate(result, known)
         if future is None and not _same(full[first : t + 1], cut[first:]):
-            future = _difference(result, full[first : t + 1], cut[first:], first, int(t))
+            future = _difference(result, full, cut, first, int(t))
         for i, row in late.items():
             ready[i] = t >= row
         short = _evaluate(result, known.tail(first + 1), own_warmups=False)
@@ -157,27 +172,72 @@ def _truncated(result: BacktestResult, points: np.ndarray) -> tuple[Check, Check
 
 
 def _replayed(result: BacktestResult, points: np.ndarray) -> Check:
-    """An ``on_bar`` strategy is handed the past only; its orders on truncated bars show whether it got round that."""
+    """An ``on_bar`` strategy is handed the past only; its orders show whether it got round that.
+
+    It may carry state from bar to bar, so each run begins at the first bar. One run is a truncation at every bar:
+    the panels are filled as time goes on, so neither strategy nor engine can reach what comes later. What it leaves
+    to be known, how many bars there will be, is taken away by runs on bars cut short.
+    """
     full = _submitted(result)
     again = _submitted(_rerun(result, result.bars, strategy=result.strategy))
-    if not np.array_equal(full[list(_DECISION)], again[list(_DECISION)]):
+    if _first_changed(full, again) is not None:
         return Check("look-ahead", False, "the same bars gave different orders twice: the strategy keeps state or "
                                           "draws random numbers.")
-    for i, t in enumerate(points):  # by a fresh strategy and by the one that has seen it all, in turns
-        cut = _submitted(_rerun(result, result.bars.upto(int(t)).copied(), strategy=result.strategy if i % 2 else None))
-        expected = full[full["decided"] <= t]
-        same = len(cut) == len(expected) and all(
-            np.array_equal(cut[name], expected[name]) for name in _DECISION)
-        earlier = expected["decided"] < t  # a split at the next open, unknown at t, changes orders decided at t
-        if not same or any(not np.array_equal(cut[name][earlier], expected[name][earlier])
-                           for name in ("quantity", "limit", "stop")):
-            return Check("look-ahead", False, f"the orders up to {_time(result.bars, int(t))} differ when the bars end "
+    unseen, as_time_goes_on = _unseen(result)
+    t = _first_changed(full, _submitted(_rerun(result, unseen, progress=as_time_goes_on)))
+    if t is not None:
+        return Check("look-ahead", False, f"the orders decided at {_time(result.bars, t)} differ when later bars are "
+                                          "not there yet: the strategy knows later bars, keeps state between runs or "
+                                          "draws random numbers.")
+    cut_short = points[np.linspace(0, len(points) - 1, CUT_SHORT).astype(int)]
+    for i, t in enumerate(cut_short.tolist()):  # by a fresh strategy and by the one that has seen it all, in turns
+        cut = _submitted(_rerun(result, result.bars.upto(t).copied(), strategy=result.strategy if i % 2 else None))
+        if _first_changed(full[full["decided"] <= t], cut, last=t) is not None:
+            return Check("look-ahead", False, f"the orders up to {_time(result.bars, t)} differ when the bars end "
                                               "there: the strategy knows later bars, keeps state between runs or draws "
                                               "random numbers.")
-    return Check("look-ahead", True, f"{len(points)} runs on truncated data gave the same orders.")
+    bars = len(result.bars) - warmup_bars(result.strategy)
+    return Check("look-ahead", True, f"the same orders when the bars after each of {bars:,} decisions are not there "
+                                     f"yet, and in {CUT_SHORT} runs on bars cut short.")
+
+
+def _unseen(result: BacktestResult) -> tuple[Bars, Callable[[range], Iterator[int]]]:
+    """Bars without anything in them, and what fills them bar by bar while a backtest asks for the next."""
+    bars, first = result.bars, warmup_bars(result.strategy)
+    known = {name: getattr(bars, name) for name in FIELDS} | bars.extra
+    panels = {name: np.full(bars.shape, np.nan) for name in known}
+    empty = Bars(bars.index, bars.symbols, **{f: panels[f] for f in FIELDS}, interval=bars.interval,
+                 calendar=bars.calendar, adjustment=bars.adjustment, actions=bars.actions,
+                 extra={name: panels[name] for name in bars.extra})
+    empty.memo(f"own warm-up {first}", lambda: own_warmup(bars, first))  # cannot be told from empty panels
+
+    def fill(steps: range) -> Iterator[int]:
+        for t in steps:
+            for name, panel in panels.items():
+                panel[t] = known[name][t]
+            yield t
+
+    return empty, fill
+
+
+def _first_changed(full: np.ndarray, other: np.ndarray, last: int | None = None) -> int | None:
+    """The bar of the first decision that is not in both; None when all are.
+
+    At ``last``, where the bars of ``other`` end, sizes and prices may differ: a split at the next open changes them.
+    """
+    n = min(len(full), len(other))
+    differs = np.zeros(n, dtype=bool)
+    for name in (*_DECISION, *_SIZE):
+        unequal = full[name][:n] != other[name][:n]
+        differs |= unequal & (full["decided"][:n] != last) if name in _SIZE and last is not None else unequal
+    if differs.any():
+        i = int(np.argmax(differs))
+        return int(min(full["decided"][i], other["decided"][i]))
+    return None if len(full) == len(other) else int(max(full, other, key=len)["decided"][n])
 
 
 _DECISION = ("decided", "symbol", "side", "kind")
+_SIZE = ("quantity", "limit", "stop")
 
 
 def _submitted(result: BacktestResult) -> np.ndarray:
@@ -198,25 +258,49 @@ def _same(a: np.ndarray, b: np.ndarray) -> bool:
 
 def _difference(result: BacktestResult, full: np.ndarray, cut: np.ndarray, first: int, t: int) -> str:
     """The first target that changed, in words."""
-    row, column = np.argwhere(~np.isclose(full, cut, rtol=SAME, atol=SAME, equal_nan=True))[0]
-    return (f"the target of {result.bars.symbols[column]} at {_time(result.bars, first + int(row))} is "
+    row, column = np.argwhere(~np.isclose(full[first : t + 1], cut[first:], rtol=SAME, atol=SAME, equal_nan=True))[0]
+    row += first
+    return (f"the target of {result.bars.symbols[column]} at {_time(result.bars, int(row))} is "
             f"{full[row, column]:g} with all bars and {cut[row, column]:g} when they end at {_time(result.bars, t)}: "
-            "the strategy uses what was not known then.")
+            f"the strategy uses what was not known then.{_unfinished_period(result, full, first, int(row), t)}")
+
+
+def _unfinished_period(result: BacktestResult, full: np.ndarray, first: int, row: int, t: int) -> str:
+    """A hint when targets from ``row`` on change only because a week or a longer period is not over at ``t``.
+
+    So it is when bars that end with a period, the first, the last and one between, change nothing.
+    """
+    days = result.bars.sessions.astype(np.int64)
+    months = days.astype("M8[D]").astype("M8[M]").astype(np.int64)
+    numbers = {"week": (days + 3) // 7, "month": months, "quarter": months // 3, "year": months // 12}
+    if result.bars.interval != "1d":
+        numbers = {"session": days} | numbers
+    for period, number in numbers.items():
+        if not number[row] == number[t] == number[t + 1]:
+            continue
+        ends = first + np.flatnonzero(np.diff(number[first:]))
+        some = ends[np.linspace(0, len(ends) - 1, min(3, len(ends))).astype(int)]
+        if len(some) and all(_same(full[first : e + 1], _evaluate(result, result.bars.upto(e))[first:])
+                             for e in some.tolist()):
+            return (f" Bars that end with a {period} change nothing, so it takes the last bar of an unfinished "
+                    f"{period} for its end: only the next bar shows that a {period} is over; act on the first bar of "
+                    "the next.")
+    return ""
 
 
 def _time(bars: Bars, t: int) -> str:
     return str(bars.index[t].date() if bars.interval == "1d" else bars.index[t])
 
 
-def _rerun(result: BacktestResult, bars: Bars, slippage_bps: float | None = None,
-           strategy: Any = None) -> BacktestResult:
+def _rerun(result: BacktestResult, bars: Bars, slippage_bps: float | None = None, strategy: Any = None,
+           progress: Callable[[range], Iterable[int]] | None = None) -> BacktestResult:
     """The same backtest on other bars or at another slippage; by the strategy as it was given, or by ``strategy``."""
     costs = result.costs
     if slippage_bps is not None:
         costs = costs.model_copy(update={"slippage_bps": slippage_bps})
     return backtest(bars, strategy or result.fresh_strategy(), cash=result.cash, risk=result.risk, costs=costs,
                     safety=result.safety, convention=result.convention,
-                    signal_adjustment=result.signal_adjustment, quiet=True)
+                    signal_adjustment=result.signal_adjustment, quiet=True, progress=progress)
 
 
 def cost_sensitivity(result: BacktestResult,
@@ -226,9 +310,10 @@ def cost_sensitivity(result: BacktestResult,
     The return need not fall smoothly (a halt more or less moves it): the break-even is the first crossing found on the
     grid, refined by bisection.
     """
-    slow = hasattr(result.strategy, "on_bar")  # each run takes seconds: fewer of them, and a coarser answer
-    grid = sorted({*(slippages_bps[::3] if slow else slippages_bps), result.costs.slippage_bps})
-    runs = {bps: _rerun(result, result.bars, bps) for bps in grid}
+    slow = hasattr(result.strategy, "on_bar")  # a run may take a second, or many: fewer of them, a coarser answer
+    few = slow and len(result.bars) > MANY_BARS
+    grid = sorted({*(slippages_bps[::3] if few else slippages_bps), result.costs.slippage_bps})
+    runs = {bps: result if bps == result.costs.slippage_bps else _rerun(result, result.bars, bps) for bps in grid}
     frame = pd.DataFrame({
         "slippage_bps": grid,
         "total_return_pct": [runs[b].metrics["total_return_pct"] for b in grid],
@@ -245,7 +330,7 @@ def cost_sensitivity(result: BacktestResult,
     edges = [*grid, MAX_BREAKEVEN_BPS]
     for low, high in zip(edges, edges[1:], strict=False):
         if gain(high) <= 0.0:
-            while high - low > (2.0 if slow else 0.05):
+            while high - low > (0.5 if slow else 0.05):
                 middle = 0.5 * (low + high)
                 low, high = (middle, high) if gain(middle) > 0.0 else (low, middle)
             return frame, high

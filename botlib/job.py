@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from botlib import calendars, hygiene, notebook_params, project, yamlfile
-from botlib.config import BacktestParams, from_values
+from botlib.config import BacktestParams, from_values, placed
 from botlib.errors import InputError, nearest
 from botlib.layers import Layer, merge, parse_set
 
@@ -92,6 +92,7 @@ def prepare(kind: str = "backtest", *, notebook: str | Path | None = None, confi
     base = project.project_root(root)
     path = project.existing_file(notebook or NOTEBOOKS[kind], base, "notebook")
     where = project.shown(path, base)
+    project.refuse_hidden_libraries(path.parent, base)
     source = notebook_params.read(path, where)
     cell = notebook_params.defaults_in(source, where)
     if notebook_params.OUTPUT_DIR not in cell:
@@ -141,6 +142,7 @@ def with_strategy(params: BacktestParams, origins: Mapping[str, str],
         The strategy cannot be loaded, or refuses a parameter.
     """
     from botlib.strategies import SHIPPED
+    from botlib.strategies.base import parameters
 
     name = params.strategy["name"]
     try:  # what a user's module prints when it is loaded has no place here
@@ -148,7 +150,7 @@ def with_strategy(params: BacktestParams, origins: Mapping[str, str],
             loaded = params.load_strategy(root)
     except InputError as error:
         raise type(error)(_where_from(str(error), origins)) from None
-    full = {"name": name, **{f.name: getattr(loaded, f.name) for f in dataclasses.fields(loaded) if f.init}}
+    full = {"name": name, **{f.name: getattr(loaded, f.name) for f in parameters(loaded) if f.init}}
     known = {**origins, **{f"strategy.{k}": origins.get(f"strategy.{k}", "strategy default") for k in full}}
     place = SHIPPED.get(name, name).rpartition(":")[0]
     file = root / place if place.endswith(".py") else _file_of(loaded)
@@ -156,10 +158,14 @@ def with_strategy(params: BacktestParams, origins: Mapping[str, str],
 
 
 def _where_from(text: str, origins: Mapping[str, str]) -> str:
-    """The strategy's own sentence, with the place that the value it names came from."""
-    found = re.match(r"\w+\.(\w+) = |\w+ has no parameter '(\w+)'", text)
-    origin = origins.get(f"strategy.{found[1] or found[2]}" if found else "strategy.name")
-    return f"{origin}: {text}" if origin and origin != SCHEMA_ORIGIN else text
+    """The strategy's own sentence, with the places that the values it names came from."""
+    unknown = re.search(r"has no parameter '(\w+)'", text)
+    names = [f"strategy.{name}" for name in ([unknown[1]] if unknown else re.findall(r"(\w+) = ", text))]
+    if any(name in origins for name in names):
+        known = {name: origins.get(name, "strategy default") for name in names}
+    else:
+        known = {"strategy.name": origins.get("strategy.name", SCHEMA_ORIGIN)}
+    return text if set(known.values()) == {SCHEMA_ORIGIN} else placed(text, known)
 
 
 def _file_of(strategy: Any) -> Path | None:

@@ -18,10 +18,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from botlib import hygiene
+from botlib.notebook_params import literal
+from botlib.progress import ProgressLine, where
 from botlib.project import ROOT_VARIABLE
 from botlib.provenance import write_atomically
 
 _SCHEME = "botlib-run://"
+_LANGUAGE = "botlib-python"  # Python whose injected parameters fit the page
 
 
 class Stopped(KeyboardInterrupt):
@@ -65,23 +68,28 @@ def execute(source: str, parameters: Mapping[str, Any], target: Path, *, environ
         warnings.simplefilter("ignore")
         import papermill
         from papermill.iorw import papermill_io
+        from papermill.translators import papermill_translators
 
         if not _FILES.registered:
             papermill_io.register(_SCHEME, _FILES)
+            papermill_translators.register(_LANGUAGE, _translator())
             _FILES.registered = True
         key = f"{_SCHEME}{uuid.uuid4().hex}/"
-        _FILES.runs[key] = (source, target, secrets)
+        line = ProgressLine(sys.stderr) if progress else None
+        _FILES.runs[key] = (source, target, secrets, line)
         with log.open("a", encoding="utf-8") as stream, _quietly(stream):
             masked = _MaskedStream(stream, secrets)
             try:
                 _in_own_loop(lambda: papermill.execute_notebook(
                     key + "source.ipynb", key + "notebook.ipynb", parameters=dict(parameters), kernel_name="python3",
-                    language="python", kernel_manager_class=_kernel_manager(dict(environ), folder, stream, kernels),
-                    coalesce_streams=True, autosave_cell_every=5, start_timeout=120, stdout_file=masked,
-                    stderr_file=masked,
-                    progress_bar={"desc": "notebook", "leave": False, "file": sys.stderr} if progress else False))
+                    language=_LANGUAGE,
+                    kernel_manager_class=_kernel_manager(dict(environ), folder, stream, kernels),
+                    coalesce_streams=True, autosave_cell_every=5, start_timeout=120, iopub_timeout=120,
+                    stdout_file=masked, stderr_file=masked, progress_bar=False))
             finally:
                 del _FILES.runs[key]
+                if line is not None:
+                    line.clear()
                 for kernel in kernels:
                     kill(kernel)
 
@@ -118,17 +126,19 @@ class _RunFiles:
 
     def __init__(self) -> None:
         self.registered = False
-        self.runs: dict[str, tuple[str, Path, Sequence[str]]] = {}
+        self.runs: dict[str, tuple[str, Path, Sequence[str], ProgressLine | None]] = {}
 
-    def _run(self, path: str) -> tuple[str, Path, Sequence[str]]:
+    def _run(self, path: str) -> tuple[str, Path, Sequence[str], ProgressLine | None]:
         return self.runs[path[: path.rindex("/") + 1]]
 
     def read(self, path: str) -> str:
         return self._run(path)[0]
 
     def write(self, text: str, path: str) -> None:
-        _, target, secrets = self._run(path)
+        _, target, secrets, line = self._run(path)
         notebook = json.loads(text)
+        if line is not None:  # papermill saves whenever a cell begins
+            line.show(where(notebook["cells"]))
         recorded = notebook["metadata"].get("papermill", {})
         recorded.pop("input_path", None)
         recorded.pop("output_path", None)
@@ -142,6 +152,19 @@ class _RunFiles:
 
 
 _FILES = _RunFiles()
+
+
+def _translator() -> type:
+    """How papermill writes the injected parameters: as it does for Python, but no line runs off the page."""
+    from papermill.translators import PythonTranslator
+
+    class Wrapped(PythonTranslator):  # type: ignore[misc]
+        @classmethod
+        def codify(cls, parameters: Mapping[str, Any], comment: str = "Parameters") -> str:
+            lines = [f"{name} = {literal(value, len(name) + 3)}" for name, value in parameters.items()]
+            return "\n".join([f"# {comment}", *lines]) + "\n"
+
+    return Wrapped
 
 
 def write_notebook(path: Path, notebook: Any, secrets: Sequence[str] = ()) -> None:
@@ -171,7 +194,8 @@ def _kernel_manager(environ: dict[str, str], folder: Path, output: IO[str], star
     class ThisPython(AsyncKernelManager):  # type: ignore[misc]
         @property
         def kernel_spec(self) -> KernelSpec:
-            return KernelSpec(name="python3", **get_kernel_dict())  # its argv begins with sys.executable
+            # its argv begins with sys.executable
+            return KernelSpec(name="python3", **get_kernel_dict(extra_arguments=["--ext=botlib.cell_output"]))
 
         async def start_kernel(self, **options: Any) -> None:
             started.append(self)

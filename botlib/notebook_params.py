@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import copy
 import json
+import math
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from botlib.errors import InputError
 
 TAG = "parameters"
 INJECTED_TAG = "injected-parameters"
+WIDTH = 100  # characters of a cell that a notebook shows without scrolling
 OUTPUT_DIR = "output_dir"
 """The one name in the cell that is no parameter: where the notebook writes its results; empty: nowhere."""
 
@@ -126,18 +128,40 @@ def rewritten(source: str, values: Mapping[str, Any], where: str) -> str:
         if name in values and repr(values[name]) != repr(old):
             assert node.end_lineno is not None and node.end_col_offset is not None
             begin, end = starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
-            text = text[:begin] + _literal(values[name]).encode() + text[end:]
+            comment = text[end:].split(b"\n", 1)[0].decode()
+            text = text[:begin] + literal(values[name], node.col_offset, len(comment)).encode() + text[end:]
     return text.decode()
 
 
+def literal(value: Any, indent: int = 0, after: int = 0) -> str:
+    """Maps, lists, text, numbers, booleans and None as Python, in double quotes.
+
+    What begins at column ``indent`` and has ``after`` characters behind it is spread over lines of up to 100.
+    """
+    whole = _literal(value)
+    if indent + len(whole) + after <= WIDTH or not isinstance(value, (Mapping, list, tuple)) or not value:
+        return whole
+    items = [f"{_literal(k)}: {_literal(v)}" for k, v in value.items()] if isinstance(value, Mapping) else \
+        [_literal(v) for v in value]
+    lines = [items[0]]
+    for n, item in enumerate(items[1:], 2):
+        behind = after if n == len(items) else 0
+        if indent + 1 + len(lines[-1]) + 2 + len(item) + 1 + behind <= WIDTH:
+            lines[-1] += f", {item}"
+        else:
+            lines.append(item)
+    return whole[0] + f",\n{' ' * (indent + 1)}".join(lines) + whole[-1]
+
+
 def _literal(value: Any) -> str:
-    """Maps, lists, text, numbers, booleans and None as Python, in double quotes."""
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_literal(k)}: {_literal(v)}" for k, v in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(_literal, value)) + "]"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f'float("{value}")'
     return repr(value)
 
 

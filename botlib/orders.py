@@ -1,9 +1,10 @@
-"""Orders as a strategy names them in ``on_bar``."""
+"""Orders, and their cancelling, as a strategy names them in ``on_bar``."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal
 
 from botlib import rules
@@ -62,3 +63,32 @@ def buy(symbol: str, quantity: float, *, limit: float | None = None, stop: float
 def sell(symbol: str, quantity: float, *, limit: float | None = None, stop: float | None = None) -> Order:
     """A sell order (also a short sale): market, or ``limit``, or ``stop``."""
     return Order(symbol, "sell", quantity, limit, stop)
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """The cancelling of working orders of one symbol. Use `cancel`.
+
+    Raises
+    ------
+    StrategyError
+        On an id that is not a whole number.
+    """
+
+    symbol: str
+    id: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.id is not None and (isinstance(self.id, bool) or not isinstance(self.id, Integral)):
+            raise StrategyError(f"cancel {self.symbol}: id = {self.id!r} must be a whole number, from "
+                                "view.open_orders, or None for all of the symbol's working orders.")
+
+
+def cancel(symbol: str, id: int | None = None) -> Cancel:
+    """Cancel a symbol's working entries and the exits that ``on_bar`` named; with ``id``, that order only.
+
+    The id stands in ``view.open_orders``; an order that has ended meanwhile is left as it is. Legs are never touched:
+    they protect what is held, and what a cancelled exit leaves is protected again from the next bar on. In a list of
+    answers, orders after a cancel already have the buying power it freed.
+    """
+    return Cancel(symbol, id)

@@ -6,8 +6,9 @@ the parameter, the value, the valid range and the nearest valid name.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -94,6 +95,7 @@ def explain(error: ValidationError, model: type[BaseModel], values: Mapping[str,
         else:
             what = valid_range(field) if field is not None else ""
             said = e["msg"].replace("Input should be", "it must be").rstrip(".")
+            said = re.sub(r"a valid dictionary( or instance of \w+)?", "a map of names to values", said)
             if what and e["type"] in {"greater_than_equal", "greater_than", "less_than_equal", "less_than"}:
                 lines.append(f"{name} = {e['input']!r} is out of range: valid is {what}.")
             else:
@@ -107,7 +109,16 @@ def percent(low: float, high: float, default: Any, description: str) -> Any:
                  json_schema_extra={"unit": "in percent (5.0 = 5 %)"})
 
 
-Bps = Annotated[float, Field(ge=0.0, le=500.0)]
+def bps(default: float, high: float, description: str) -> Any:
+    """A field in basis points. What is above 0 and below 0.01 is refused: a fraction was given where bps are meant."""
+    return Field(default, ge=0.0, le=high, description=description,
+                 json_schema_extra={"unit": "in basis points (100 = 1 %)", "least": 0.01, "of_one": 10_000.0})
+
+
+def yearly_rate(high: float, description: str) -> Any:
+    """A field in percent a year. What is above 0 and below 0.1 is refused, as by `bps`: nobody lends for that."""
+    return Field(0.0, ge=0.0, le=high, description=description,
+                 json_schema_extra={"unit": "in percent a year (5.0 = 5 %)", "least": 0.1, "of_one": 100.0})
 
 
 class Risk(Model):
@@ -135,23 +146,28 @@ class Risk(Model):
 class Costs(Model):
     """What trading costs. Alpaca charges no commission on US shares; the regulatory fees on sells are real."""
 
-    commission_bps: float = Field(0.0, ge=0.0, le=500.0, description="commission, basis points of the traded value",
-                                  json_schema_extra={"unit": "in basis points (100 = 1 %)"})
+    commission_bps: float = bps(0.0, 500.0, "commission, basis points of the traded value")
     commission_per_share: float = Field(0.0, ge=0.0, le=1.0, description="commission per share, in dollars")
     commission_min: float = Field(0.0, ge=0.0, le=100.0, description="least commission of a fill, in dollars")
-    slippage_bps: float = Field(2.0, ge=0.0, le=500.0, description="slippage against us on market and stop fills",
-                                json_schema_extra={"unit": "in basis points (100 = 1 %)"})
-    volume_impact_bps: float = Field(0.0, ge=0.0, le=10_000.0,
-                                     description="further slippage: this times (quantity / bar volume) squared",
-                                     json_schema_extra={"unit": "in basis points (100 = 1 %)"})
+    slippage_bps: float = bps(2.0, 500.0, "slippage against us on market and stop fills")
+    volume_impact_bps: float = bps(0.0, 10_000.0, "further slippage: this times (quantity / bar volume) squared")
     max_participation_pct: float | None = Field(None, ge=0.01, le=100.0,
                                                 description="most of a bar's volume that fills may take; null: no cap",
                                                 json_schema_extra={"unit": "in percent (5.0 = 5 %)"})
     regulatory_fees: bool = Field(True, description="SEC, FINRA TAF and CAT fees by date")
-    borrow_rate_pct: float = Field(0.0, ge=0.0, le=500.0, description="yearly rate on shorts' market value",
-                                   json_schema_extra={"unit": "in percent a year"})
-    margin_rate_pct: float = Field(0.0, ge=0.0, le=100.0, description="yearly rate on negative cash",
-                                   json_schema_extra={"unit": "in percent a year"})
+    borrow_rate_pct: float = yearly_rate(500.0, "yearly rate on shorts' market value")
+    margin_rate_pct: float = yearly_rate(100.0, "yearly rate on negative cash")
+
+    def model_post_init(self, _context: Any) -> None:
+        """Refuse fractions given where basis points or percent are meant."""
+        for name, field in type(self).model_fields.items():
+            extra = field.json_schema_extra
+            least, value = extra.get("least") if isinstance(extra, dict) else None, getattr(self, name)
+            if isinstance(extra, dict) and isinstance(least, float) and 0.0 < value < least:
+                meant = f"{value * float(extra['of_one']):g}"  # type: ignore[arg-type]
+                unit = "bps" if name.endswith("_bps") else "%"
+                raise InputError(f"{name} = {value:g} reads like a fraction; {meant} {unit} is written {meant}. Valid "
+                                 f"is 0, or {valid_range(field).replace('0 to', f'{least:g} to', 1)}.")
 
     @classmethod
     def none(cls) -> Costs:

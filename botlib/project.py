@@ -6,7 +6,9 @@ start there and never at the working folder, which is one thing in JupyterLab an
 
 from __future__ import annotations
 
+import importlib.machinery
 import os
+import sys
 from pathlib import Path
 
 from botlib.errors import InputError, nearest
@@ -72,3 +74,19 @@ def existing_file(path: str | os.PathLike[str], root: Path, what: str) -> Path:
     else:
         hint = "."
     raise InputError(f"{what} {shown(full, root)} does not exist{hint}")
+
+
+def is_library(name: str, folder: Path) -> bool:
+    """Whether ``name`` is a module of Python or of an installed library; what lies in ``folder`` itself is none."""
+    if name in sys.stdlib_module_names:
+        return True
+    elsewhere = [p for p in sys.path if Path(p or ".").resolve() != folder.resolve()]
+    return importlib.machinery.PathFinder.find_spec(name, elsewhere) is not None
+
+
+def refuse_hidden_libraries(folder: Path, root: Path) -> None:
+    """Raise `InputError` for a .py file or package beside a notebook that hides a library of its name from it."""
+    for path in sorted(folder.glob("*.py")) + sorted(p.parent for p in folder.glob("*/__init__.py")):
+        if is_library(path.stem, folder):
+            raise InputError(f"{shown(path, root)} hides the library '{path.stem}' from every notebook beside it; "
+                             f"rename it, e.g. to my_{path.name}.")

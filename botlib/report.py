@@ -3,8 +3,9 @@
     summary(result)             every figure beside buy and hold
     settings_table(result)      what was run, with the meaning of each parameter
     halts_table(result)         when which safety limit acted
-    trades_table(result)        the trades that mattered most
+    trades_table(result)        the trades with the largest gains and losses
     warnings_table(result)      what the data and the run gave cause to say
+    findings_table(bars), actions_table(bars), quantiles_table(table)    for research
     equity_figure, monthly_figure, trades_figure, trade_distribution_figure
     show(result)                all of it, in a notebook
 
@@ -22,9 +23,10 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel
 
-from botlib.errors import InputError
+from botlib.errors import InputError, checked
 from botlib.figures import equity_figure, monthly_figure, monthly_returns
 from botlib.research_figures import cost_figure, indicator_figure, quantile_figure
+from botlib.research_tables import actions_table, findings_table, quantiles_table
 from botlib.tables import TextTable
 from botlib.trade_figures import trade_distribution_figure, trades_figure
 from botlib.wording import (
@@ -34,18 +36,20 @@ from botlib.wording import (
     money,
     percent,
     plural,
+    prices_label,
     state_label,
     strategy_name,
+    typeset,
     when,
 )
 
-__all__ = ["cost_figure", "equity_figure", "halts_table", "indicator_figure", "monthly_figure", "monthly_returns",
-           "quantile_figure", "settings_table", "show", "summary", "trade_distribution_figure", "trades_figure",
-           "trades_table", "warnings_table"]
+__all__ = ["actions_table", "cost_figure", "equity_figure", "findings_table", "halts_table", "indicator_figure",
+           "monthly_figure", "monthly_returns", "quantile_figure", "quantiles_table", "settings_table", "show",
+           "summary", "trade_distribution_figure", "trades_figure", "trades_table", "warnings_table"]
 
 
 def _ratio(value: float) -> str:
-    return f"{value:.2f}" if math.isfinite(value) else NOTHING
+    return typeset(f"{value:.2f}") if math.isfinite(value) else NOTHING
 
 
 def _count(value: float) -> str:
@@ -81,6 +85,7 @@ _LABELS: Mapping[str, tuple[str, Callable[[float], str]]] = {
 }
 
 
+@checked
 def summary(result: Any) -> pd.DataFrame:
     """The figures of a backtest beside those of buy and hold.
 
@@ -102,6 +107,7 @@ def summary(result: Any) -> pd.DataFrame:
     })
 
 
+@checked
 def settings_table(result: Any) -> pd.DataFrame:
     """What was run: data, strategy, account, risk, costs and safety.
 
@@ -115,8 +121,7 @@ def settings_table(result: Any) -> pd.DataFrame:
         ("data", "symbols", ", ".join(bars.symbols) if len(bars.symbols) <= 12 else f"{len(bars.symbols):,}", ""),
         ("data", "bars", f"{len(bars.index):,} {interval_label(bars.interval)}",
          f"{when(bars.index[0], bars.interval)} to {when(bars.index[-1], bars.interval)}, {bars.index.tz}"),
-        ("data", "adjustment", bars.adjustment, {"raw": "as traded", "split": "adjusted for splits",
-                                             "all": "adjusted for splits and dividends"}.get(bars.adjustment, "")),
+        ("data", "adjustment", bars.adjustment, prices_label(bars.adjustment)),
         ("data", "signal_adjustment", result.signal_adjustment, "prices that the strategy sees"),
         ("data", "calendar", bars.calendar or "none", "sessions checked" if bars.calendar else "sessions not checked"),
         ("account", "cash", money(result.cash), "at the start"),
@@ -156,9 +161,10 @@ def _value(value: Any, unit: str = "") -> str:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:,.10g}{unit}" if isinstance(value, (int, float)) else str(value)
+    return typeset(f"{value:,.10g}{unit}") if isinstance(value, (int, float)) else str(value)
 
 
+@checked
 def halts_table(result: Any) -> pd.DataFrame:
     """When which safety limit acted.
 
@@ -170,9 +176,10 @@ def halts_table(result: Any) -> pd.DataFrame:
     interval = result.bars.interval
     rows = [(when(h.time, interval), limit_label(h.limit), percent(abs(h.value_pct), digits=2),
              percent(abs(h.limit_pct), digits=2), state_label(h.state)) for h in result.halts.itertuples()]
-    return TextTable(rows, columns=["When", "What", "Reached", "Limit", "Then"], dtype=object)
+    return _table(rows, ["When", "What", "Reached", "Limit", "Then"], empty="No safety limit acted.")
 
 
+@checked
 def warnings_table(result: Any) -> pd.DataFrame:
     """The named warnings of a backtest and of its bars.
 
@@ -183,19 +190,25 @@ def warnings_table(result: Any) -> pd.DataFrame:
     """
     said = [text.partition(": ")[::2] for text in result.warnings]
     found = [(f.check, f.message) for f in result.bars.findings.itertuples() if f.severity == "warning"]
-    return TextTable([*said, *found], columns=["Warning", "Finding"], dtype=object)
+    return _table([*said, *found], ["Warning", "Finding"], empty="No warnings.")
 
 
+@checked
 def trades_table(result: Any, n: int = 10) -> pd.DataFrame:
     """The ``n`` trades with the largest gain or loss in dollars, in order of exit.
+
+    Returns
+    -------
+    pandas.DataFrame of str
+        A row a trade; no rows when none was closed.
 
     Raises
     ------
     InputError
         When ``n`` is below 1.
     """
-    if n < 1:
-        raise InputError(f"n = {n!r} is out of range: valid is at least 1.")
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise InputError(f"n = {n!r} is out of range: valid is a whole number of at least 1.")
     trades, interval = result.trades, result.bars.interval
     largest = trades["pnl"].abs().sort_values(ascending=False, kind="stable").index[:n]
     rows = [(t.symbol, t.side, f"{t.quantity:,.10g}", when(t.entry_time, interval), when(t.exit_time, interval),
@@ -203,9 +216,20 @@ def trades_table(result: Any, n: int = 10) -> pd.DataFrame:
              percent(t.return_pct, sign=True, digits=2), _count(t.bars_held), t.exit_reason)
             for t in trades.loc[trades.index.isin(largest)].sort_values("exit_bar", kind="stable").itertuples()]
     columns = ["Symbol", "Side", "Shares", "Entry", "Exit", "Entry price", "Exit price", "P&L", "Return", "Bars held"]
-    return TextTable(rows, columns=[*columns, "Exit by"], dtype=object)
+    caption = "" if len(rows) == len(trades) else (
+        f"The {len(rows)} of {plural(len(trades), 'trade')} with the largest gain or loss, in order of exit")
+    return _table(rows, [*columns, "Exit by"], empty="No closed trade.", caption=caption)
 
 
+def _table(rows: list[Any], columns: list[str], *, empty: str, caption: str = "") -> pd.DataFrame:
+    table = TextTable(rows, columns=columns, dtype=object)
+    table.attrs["empty"] = empty
+    if caption:
+        table.attrs["caption"] = caption
+    return table
+
+
+@checked
 def show(result: Any, symbol: str | None = None) -> None:
     """Display the whole report in a notebook; ``symbol`` is the one whose trades are drawn (None: the most traded)."""
     from IPython.display import Markdown, display

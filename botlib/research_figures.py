@@ -13,7 +13,7 @@ from botlib import style
 from botlib.bars import Bars
 from botlib.errors import DataError, nearest
 from botlib.style import BLUE, MUTED, ORANGE, VERMILLION, TimeAxis, heading, new_figure, note, styled
-from botlib.wording import interval_label, percent, plural, span
+from botlib.wording import DOT, interval_label, percent, plural, prices_label, span, typeset
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,7 +38,7 @@ def quantile_figure(table: pd.DataFrame, signal_name: str, horizon: int) -> Figu
     ax.bar(at, mean, width=0.62, color=[BLUE if m >= 0 else VERMILLION for m in mean], zorder=2)
     ax.errorbar(at, mean, 2.0 * table["standard_error_pct"].to_numpy(), fmt="none", ecolor=style.INK, elinewidth=1.2,
                 capsize=4, zorder=3)
-    labels = [f"{i}\n{low:,.4g} to {high:,.4g}" for i, low, high in
+    labels = [typeset(f"{i}\n{low:,.4g} to {high:,.4g}") for i, low, high in
               zip(table.index, table["signal_from"], table["signal_to"], strict=True)]
     ax.set_xticks(at, labels)
     ax.set_xlabel(f"Quantile of {signal_name} (1 is lowest), and its range")
@@ -50,8 +50,8 @@ def quantile_figure(table: pd.DataFrame, signal_name: str, horizon: int) -> Figu
     error = math.hypot(top["standard_error_pct"], bottom["standard_error_pct"])
     verdict = "more than chance would show" if abs(gap) > 2.0 * error else "no more than chance would show"
     heading(ax, f"Highest less lowest quantile: {percent(gap, sign=True, digits=2)}, {verdict}",
-            f"{int(table['observations'].sum()):,} observations; whiskers are two standard errors; quantiles use the "
-            "whole sample, so this describes and does not trade")
+            f"{int(table['observations'].sum()):,} observations; whiskers: two standard errors each way; quantiles of "
+            "the whole sample, which nobody knew at the time")
     return figure
 
 
@@ -84,7 +84,7 @@ def indicator_figure(bars: Bars, symbol: str, indicators: Mapping[str, np.ndarra
     style.value_scale(price, bars.close[:, i])
     unit = "$, log" if price.get_yscale() == "log" else "$"
     price.set_ylabel(f"Close ({unit})")
-    heading(price, symbol, f"{interval_label(bars.interval)}, {span(time.local)}, prices {bars.adjustment}")
+    heading(price, symbol, DOT.join((interval_label(bars.interval), span(time.local), prices_label(bars.adjustment))))
     for ax, (label, values) in zip(axes[1:, 0], indicators.items(), strict=True):
         ax.plot(time.x, np.asarray(values)[:, i], color=ORANGE, linewidth=0.9)
         for level in (levels or {}).get(label, ()):
@@ -115,10 +115,11 @@ def cost_figure(honesty: Any, result: Any) -> Figure:
     if math.isfinite(gone):
         ax.plot([gone], [0.0], color=VERMILLION, marker="X", markersize=9, linestyle="none")
         note(ax, f"gone at {gone:.1f} bps", (gone, 0.0), (8, 8), xycoords="data", color=VERMILLION)
-    ax.set_xscale("symlog", linthresh=1.0)
+    ax.set_xscale("symlog", linthresh=1.0, linscale=0.6)
     ticks = table["slippage_bps"].to_numpy()
     ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
-    ax.set_xlabel("Slippage on every market and stop fill (bps, log)")
+    ax.set_xlim(-0.12, 1.25 * max(ticks[-1], gone if math.isfinite(gone) else 0.0))
+    ax.set_xlabel("Slippage on every market and stop fill (bps, log from 1)")
     ax.set_ylabel("Total return (%)")
     style.percent_axis(ax.yaxis)
     title = ("No edge, even without slippage" if math.isnan(gone) else

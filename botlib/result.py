@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,9 +15,11 @@ import pandas as pd
 
 from botlib.bars import Bars
 from botlib.engine.book import Book
-from botlib.engine.state import HALT_LIMITS, KINDS, PURPOSES, REASONS, STATES, STATUSES
+from botlib.engine.state import HALT_LIMITS, KINDS, PURPOSES, REASONS, SPLIT, STATES, STATUSES
 from botlib.params import Costs, Risk
 from botlib.safety import SafetyControls
+from botlib.tables import TextTable
+from botlib.wording import NOTHING, money, percent, plural, typeset
 
 if TYPE_CHECKING:
     from botlib.backtesting import Adjustment, Convention
@@ -70,8 +74,11 @@ class BacktestResult:
 
     def __repr__(self) -> str:
         first, last = self.bars.index[0].date(), self.bars.index[-1].date()
-        return (f"<BacktestResult {type(self.strategy).__name__} on {len(self.bars.symbols)} symbols, {first} to "
-                f"{last}: {self.metrics['total_return_pct']:.2f} %, {self.n_trades} trades>")
+        return (f"<BacktestResult {type(self.strategy).__name__} on {plural(len(self.bars.symbols), 'symbol')}, "
+                f"{first} to {last}: {self.metrics['total_return_pct']:.2f} %, {plural(self.n_trades, 'trade')}>")
+
+    def _repr_html_(self) -> str:
+        return figures_page(repr(self), {"Strategy": self.metrics, "Buy and hold": self.benchmark.metrics})
 
     @property
     def n_trades(self) -> int:
@@ -180,10 +187,22 @@ class BacktestResult:
             return dataclasses.replace(self._given)  # type: ignore[type-var]
         return copy.copy(self._given)
 
-    @property
-    def actions(self) -> np.ndarray:
-        """The splits and dividends of the run, by bar and symbol column."""
-        return self.book.given_actions
+    @cached_property
+    def actions(self) -> pd.DataFrame:
+        """Splits and dividends that acted in the run: symbol, time and bar (the first one that trades without), type
+        ("split", "cash_dividend"), value (ratio, or dollars a share) and pay_date (the ex-date where none is known; NaT
+        for a split)."""
+        rows = self.book.given_actions
+        split = rows["kind"] == SPLIT
+        paid = rows["pay_session"].astype("M8[D]").astype("M8[ns]")
+        return _frame({
+            "symbol": _labels(rows["symbol"], self.bars.symbols),
+            "time": self.bars.index.array[rows["bar"]],
+            "bar": rows["bar"],
+            "type": _labels((~split).astype(np.int8), ("split", "cash_dividend")),
+            "value": rows["value"],
+            "pay_date": np.where(split, np.datetime64("NaT", "ns"), paid),
+        })
 
     @cached_property
     def benchmark(self) -> Any:
@@ -191,6 +210,22 @@ class BacktestResult:
         from botlib.benchmark import buy_and_hold
 
         return buy_and_hold(self)
+
+
+_FIGURES: Mapping[str, tuple[str, Callable[[float], str]]] = {
+    "final_equity": ("Final account value", money),
+    "total_return_pct": ("Total return", percent),
+    "sharpe": ("Sharpe ratio", lambda value: typeset(f"{value:.2f}") if math.isfinite(value) else NOTHING),
+    "max_drawdown_pct": ("Maximum drawdown", percent),
+    "trades": ("Closed trades", lambda value: f"{value:,.0f}" if math.isfinite(value) else NOTHING),
+}
+
+
+def figures_page(title: str, columns: Mapping[str, Mapping[str, float]]) -> str:
+    """HTML: a line and the figures that come first, by column of metrics. `botlib.report.summary` has all of them."""
+    table = TextTable({name: {label: write(float(figures[key])) for key, (label, write) in _FIGURES.items()}
+                       for name, figures in columns.items()})
+    return f"<p>{escape(title.strip('<>'))}</p>{table._repr_html_()}"
 
 
 def _labels(codes: np.ndarray, names: tuple[str, ...]) -> pd.Categorical:

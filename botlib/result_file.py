@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from botlib.errors import checked
 from botlib.project import resolve
 from botlib.provenance import write_json
 
@@ -44,6 +45,7 @@ def save_result(output_dir: str | os.PathLike[str], *, metrics: Mapping[str, flo
     write_json(resolve(output_dir) / RESULT, jsonable(value))
 
 
+@checked
 def save_backtest(output_dir: str | os.PathLike[str], result: Any, honesty: Any) -> None:
     """`save_result` of a backtest and its honesty checks."""
     from botlib.strategies.loading import strategy_hash

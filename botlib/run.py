@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import tempfile
 import traceback
 from dataclasses import dataclass
@@ -12,28 +14,13 @@ from typing import Any
 
 from botlib import errors, hygiene, kernel, notebook_params, provenance, yamlfile
 from botlib.config import BacktestParams
-from botlib.errors import BotlibError, InputError
+from botlib.errors import BotlibError, InputError, RunFailed, RunStopped
 from botlib.job import Job, first_line
 from botlib.project import resolve, shown
 from botlib.result_file import read_result
 from botlib.runfolder import LOG, NOTEBOOK, PARAMETERS, PROVENANCE, RunFolder
 
-
-class RunFailed(BotlibError):
-    """A run that ended without a result. ``folder`` and ``log`` say what there is to look at."""
-
-    def __init__(self, message: str, folder: Path | None = None) -> None:
-        super().__init__(message)
-        self.folder = folder
-        self.log = folder / LOG if folder is not None else None
-
-
-class RunStopped(RunFailed):
-    """A run ended by a signal, ``signum``."""
-
-    def __init__(self, message: str, folder: Path | None, signum: int) -> None:
-        super().__init__(message, folder)
-        self.signum = signum
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -75,7 +62,12 @@ def execute(job: Job, *, output: str | os.PathLike[str] = "outputs", progress: b
             result = _verified(folder)
             final = folder.finish("ok", "", secrets, result=result)
         except BaseException as error:
-            raise _outcome(error, folder, job, secrets) from None
+            try:
+                raised = _outcome(error, folder, job, secrets)
+            except OSError as why:  # not even the last word on the run can be written
+                folder.discard()
+                raised = RunFailed(f"{_unwritable(folder, why)}; nothing of this run is left")
+            raise raised from None
     return RunResult(final, final / NOTEBOOK, result, job.params)
 
 
@@ -107,15 +99,20 @@ def _outcome(error: BaseException, folder: RunFolder, job: Job, secrets: list[st
         signum = getattr(error, "signum", 2)
         name = str(error) or "SIGINT"
         left = folder.finish("stopped", f"by {name}", secrets)
-        return RunStopped(f"stopped by {name}; nothing here is a result", left, signum)
+        return RunStopped(f"stopped by {name}; nothing here is a result", left, left / LOG, signum)
     known = _raised_in_notebook(error)
     if isinstance(error, InputError) or (known is not None and issubclass(known[0], InputError)):
         folder.discard()
         return error if known is None else known[0](hygiene.mask(known[1], secrets))
-    text, detail = _told(error, known, job)
+    text, detail = _told(error, known, job, folder)
     folder.note(detail)
     left = folder.finish("failed", text, secrets)
-    return RunFailed(hygiene.mask(text, secrets), left)
+    return RunFailed(hygiene.mask(text, secrets), left, left / LOG)
+
+
+def _unwritable(folder: RunFolder, error: OSError) -> str:
+    return (f"{folder.path.parent} cannot be written ({error.strerror or error}): free some space on its disk, or "
+            "choose another folder with --output")
 
 
 def _raised_in_notebook(error: BaseException) -> tuple[type[BotlibError], str] | None:
@@ -126,8 +123,12 @@ def _raised_in_notebook(error: BaseException) -> tuple[type[BotlibError], str] |
     return None
 
 
-def _told(error: BaseException, known: tuple[type[BotlibError], str] | None, job: Job) -> tuple[str, str]:
+def _told(error: BaseException, known: tuple[type[BotlibError], str] | None, job: Job,
+          folder: RunFolder) -> tuple[str, str]:
     """One sentence for a person, and the details for the log."""
+    full = re.match(r"\[Errno (\d+)\]", str(getattr(error, "evalue", error)))
+    if full and int(full[1]) in NO_SPACE:
+        return _unwritable(folder, OSError(int(full[1]), os.strerror(int(full[1])))), str(error)
     if known is not None:
         return known[1], str(error)
     if hasattr(error, "ename"):  # papermill's error: a cell raised
@@ -138,6 +139,9 @@ def _told(error: BaseException, known: tuple[type[BotlibError], str] | None, job
         return str(error), ""
     if type(error).__name__ == "DeadKernelError":
         return "the notebook's kernel died (out of memory?)", ""
+    if type(error).__name__ == "CellTimeoutError":  # cells themselves may take for ever
+        return ("the kernel did not hand over a cell's output within 120 s: too much output at once, or a machine "
+                "under heavy load; print and show less, then run again", str(error))
     return f"{type(error).__name__}: {first_line(error)}", "".join(traceback.format_exception(error))
 
 

@@ -6,7 +6,9 @@ run leaves nothing; a failed or stopped one leaves ``…_failed`` with its log a
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import re
 import shutil
 import time
@@ -24,6 +26,9 @@ from botlib.result_file import RESULT, jsonable
 
 NOTEBOOK, PARAMETERS, PROVENANCE, LOG = "notebook.ipynb", "parameters.yaml", "provenance.json", "run.log"
 
+_PARTIAL = re.compile(r"\.\d{8}T\d{6}Z_.+_[0-9a-f]{6}\.partial")
+_SETTLED_SECONDS = 60  # a folder just made may not have its lock yet
+
 
 @dataclass
 class RunFolder:
@@ -34,6 +39,7 @@ class RunFolder:
     record: dict[str, Any]
     made: tuple[Path, ...]
     started: float
+    lock: int | None
 
     @classmethod
     def make(cls, job: Job, output: Path) -> RunFolder:
@@ -47,6 +53,8 @@ class RunFolder:
         except OSError as error:
             raise InputError(f"output = {str(output)!r}: cannot be written ({error.strerror}); choose another folder "
                              "with --output.") from None
+        lock = _locked(path)
+        _sweep(path.parent)
         record = {
             "status": "running", "reason": "", "kind": job.kind, "started": provenance.now(), "ended": None,
             "project": {"root": str(job.root), **provenance.git_state(job.root)},
@@ -56,10 +64,11 @@ class RunFolder:
             "data": {"hash": None},
             "origins": {k: v for k, v in sorted(job.origins.items()) if k.split(".")[0] in job.takes},
         }
-        return cls(path, name, record, made, time.monotonic())
+        return cls(path, name, record, made, time.monotonic(), lock)
 
     def discard(self) -> None:
         """Leave nothing, not even the empty folders made on the way."""
+        self._unlock()
         shutil.rmtree(self.path, ignore_errors=True)
         for parent in self.made:
             try:
@@ -86,7 +95,13 @@ class RunFolder:
         self._settle_result(status, final.name, secrets)
         self._settle_log(status, reason, secrets)
         self.path.rename(final)
+        self._unlock()
         return final
+
+    def _unlock(self) -> None:
+        if self.lock is not None:
+            os.close(self.lock)
+            self.lock = None
 
     def _settle_notebook(self, status: str, final: str, secrets: list[str]) -> None:
         """Its own path in it becomes the final one; cells that never ran say so (papermill calls them completed)."""
@@ -117,6 +132,34 @@ class RunFolder:
             return
         text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
         provenance.write_atomically(path, hygiene.mask(f"{text}{status}: {reason}\n", secrets))
+
+
+def _locked(folder: Path) -> int | None:
+    """A lock on a folder, which the system takes away when this process ends, however it ends; None when another
+    process has it."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _sweep(parent: Path) -> None:
+    """Remove what runs left whose process was killed or lost its disk; never that of a live one."""
+    for folder in parent.glob(".*.partial"):
+        try:
+            old = time.time() - folder.stat().st_mtime > _SETTLED_SECONDS
+        except OSError:
+            continue
+        lock = _locked(folder) if old and _PARTIAL.fullmatch(folder.name) else None
+        if lock is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
 
 
 def _mark_unfinished(cells: list[dict[str, Any]]) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import keyword
 import re
-import sys
 from pathlib import Path
 
 from botlib import notebook_params
 from botlib.errors import InputError
 from botlib.job import Job, prepare
-from botlib.project import existing_file, project_root, resolve, shown
+from botlib.project import existing_file, is_library, project_root, resolve, shown
 from botlib.runfolder import NOTEBOOK, PARAMETERS
 
 DRAFTS = "outputs/drafts"
@@ -83,7 +81,7 @@ def new(name: str, *, root: str | Path | None = None) -> list[Path]:
         hint = f", e.g. {plain}" if _is_name(plain) else ""
         raise InputError(f"new {name!r}: the name becomes a file and a Python module; use up to 40 lower-case letters, "
                          f"digits and '_', beginning with a letter{hint}.")
-    if name in sys.stdlib_module_names or importlib.util.find_spec(name) is not None:
+    if is_library(name, project_root(root) / "notebooks"):
         raise InputError(f"new {name!r}: a library has this name already, and notebooks/{name}.py would hide it from "
                          f"every notebook; choose another, e.g. my_{name}.")
     base = project_root(root)
@@ -91,7 +89,9 @@ def new(name: str, *, root: str | Path | None = None) -> list[Path]:
              "parameters": base / f"parameters/{name}.yaml"}
     there = [shown(f, base) for f in files.values() if f.exists()]
     if there:
-        raise InputError(f"new {name}: {' and '.join(there)} exists already and stays as it is; choose another name.")
+        listed = " and ".join(filter(None, [", ".join(there[:-1]), there[-1]]))
+        verbs = "exists already and stays as it is" if len(there) == 1 else "exist already and stay as they are"
+        raise InputError(f"new {name}: {listed} {verbs}; choose another name.")
     words = {"name": name, "title": name.replace("_", " ").capitalize(),
              "cls": "".join(w.capitalize() for w in name.split("_"))}
     written: list[Path] = []

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import numpy as np
 import pandas as pd
 
+from botlib.errors import checked
 from botlib.wording import money, typeset
 
 if TYPE_CHECKING:
@@ -51,7 +52,11 @@ _RC: dict[Any, Any] = {
 
 
 def styled(function: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Draw inside botlib's settings; the user's own matplotlib settings and pyplot's figures stay as they are."""
+    """Draw inside botlib's settings; the user's own matplotlib settings and pyplot's figures stay as they are.
+
+    A parameter named bars, result or honesty is checked first (`botlib.errors.require`).
+    """
+    function = checked(function)
 
     @functools.wraps(function)
     def inner(*args: P.args, **kwargs: P.kwargs) -> Figure:
@@ -108,6 +113,13 @@ def empty_figure(title: str, subtitle: str, message: str) -> Figure:
     ax.spines[:].set_visible(False)
     ax.text(0.5, 0.5, typeset(message), transform=ax.transAxes, ha="center", va="center", color=MUTED, fontsize=11)
     return figure
+
+
+def ink_on(colour: tuple[float, ...]) -> str:
+    """Ink or white, whichever has more contrast on a background, by WCAG 2's relative luminance."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour[:3]]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "white" if luminance < 0.213 else INK
 
 
 def money_axis(axis: Any) -> None:

@@ -11,8 +11,9 @@ import pandas as pd
 class TextTable(pd.DataFrame):
     """A frame of ready-made text.
 
-    In a notebook numbers stand right and words left, nothing is cut off, a running index is not shown, and a table
-    without rows says so. Styles are inline: JupyterLab drops style sheets from notebooks it does not trust.
+    In a notebook numbers stand right and words left, nothing is cut off and a running index is not shown. Styles are
+    inline, since JupyterLab drops style sheets from notebooks it does not trust, and set no colour: the theme does.
+    ``attrs["caption"]`` is shown above the table, ``attrs["empty"]`` in place of a table without rows.
     """
 
     @property
@@ -21,13 +22,14 @@ class TextTable(pd.DataFrame):
 
     def __repr__(self) -> str:
         if not len(self):
-            return "none"
+            return str(self.attrs.get("empty", "none"))
         with pd.option_context("display.max_colwidth", None):
-            return self.to_string(index=not isinstance(self.index, pd.RangeIndex), justify="left")
+            text = self.to_string(index=not isinstance(self.index, pd.RangeIndex), justify="left")
+        return f"{self.attrs['caption']}\n{text}" if "caption" in self.attrs else str(text)
 
     def _repr_html_(self) -> str:
         if not len(self):
-            return "<p>none</p>"
+            return f"<p>{escape(str(self.attrs.get('empty', 'none')))}</p>"
         shown = self if isinstance(self.index, pd.RangeIndex) else self.reset_index()
         names = len(shown.columns) - len(self.columns)  # columns that come from the index
         right = [all(_is_number(v) for v in shown.iloc[:, i]) for i in range(len(shown.columns))]
@@ -41,7 +43,8 @@ class TextTable(pd.DataFrame):
                 cells.append(_cell("th" if i < names else "td", "" if repeated else str(value), right[i]))
             before = list(values[:names])
             rows.append(f"<tr>{''.join(cells)}</tr>")
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        caption = f"<p>{escape(self.attrs['caption'])}</p>" if "caption" in self.attrs else ""
+        return f"{caption}<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
 def _cell(tag: str, text: str, right: bool) -> str:

@@ -9,45 +9,65 @@ import numpy as np
 import pandas as pd
 
 from botlib import engine, rules
+from botlib.bar_reveal import KnownBars
 from botlib.bars import Bars
 from botlib.engine.book import Book
-from botlib.engine.state import ENTRY, KINDS, WORKING
+from botlib.engine.state import KINDS, PURPOSES, STOP_LEG, TARGET_LEG, WORKING
 from botlib.errors import BotlibError, StrategyError, nearest
-from botlib.orders import Order
+from botlib.orders import Cancel, Order
 
 
 class View:
-    """The account and the market as known at one bar's close; nothing later can be reached from it.
+    """What ``on_bar(view)`` is handed at a bar's close: the market and the account as known then, nothing later.
+
+    Dollars and shares are those of this run's own account. Shares are signed: negative is short. A symbol that is not
+    among the run's raises `StrategyError`. Everything can be read, nothing written; a view is good for its own bar.
+
+        view.bars.close[-1, 0]        this bar's close of the first symbol; view.bars.close is (t + 1, symbols)
+        view.position("AAPL")         shares held
+        view.weight("AAPL")           the same as a fraction of equity
+        view.open_orders              orders still working, with what `botlib.cancel` needs
+
+    What `on_bar` may return, and what becomes of it, stands in `botlib.Strategy`.
 
     Attributes
     ----------
     bars : Bars
-        All bars up to and including this one, read-only, adjusted by the actions known now.
-    time : pandas.Timestamp
-        This bar's label (its start).
-    cash, equity : float
-        Dollars; equity includes dividends not yet paid.
-    positions : dict of str to float
-        Signed shares of the symbols held.
+        All bars up to and including this one: (t + 1, N) panels, read-only, NaN where a symbol has no bar. Adjusted
+        by the splits (or as ``signal_adjustment`` says) known now; orders name raw prices, which the last row has.
+    t : int
+        This bar's number, from 0.
     """
 
-    def __init__(self, bars: Bars, book: Book, t: int) -> None:
-        self.bars, self._book, self.t = bars, book, t
+    __slots__ = ("_book", "_columns", "bars", "t")
+
+    def __init__(self, bars: Bars, book: Book, t: int, columns: Mapping[str, int]) -> None:
+        self.bars, self._book, self.t, self._columns = bars, book, t, columns
+
+    def __repr__(self) -> str:
+        form = "%Y-%m-%d" if self.bars.interval == "1d" else "%Y-%m-%d %H:%M"
+        held = ", ".join(f"{quantity:g} {symbol}" for symbol, quantity in self.positions.items())
+        return (f"<View of bar {self.t}, {self.time:{form}}: equity {self.equity:,.2f}, cash {self.cash:,.2f}, "
+                f"holds {held or 'nothing'}, {len(self.open_orders)} open orders>")
 
     @property
     def time(self) -> pd.Timestamp:
+        """This bar's label (its start), in exchange time."""
         return self.bars.index[-1]
 
     @property
     def cash(self) -> float:
+        """Dollars; negative when borrowed. Orders that still work have not moved it."""
         return float(self._book["cash"])
 
     @property
     def equity(self) -> float:
+        """Dollars: cash, dividends due and positions at their last close."""
         return float(self._book["equity"])
 
     @property
     def positions(self) -> dict[str, float]:
+        """Signed shares of the symbols held."""
         held = np.flatnonzero(self._book.position)
         return {self.bars.symbols[i]: float(self._book.position[i]) for i in held}
 
@@ -56,13 +76,13 @@ class View:
         return float(self._book.position[self._column(symbol)])
 
     def weight(self, symbol: str) -> float:
-        """Signed market value of a position as a fraction of equity."""
+        """Signed market value of a position as a fraction of equity, 0.0 when flat."""
         i = self._column(symbol)
         held = self._book.position[i]
         return float(held * self._book.last_close[i] / self.equity) if held else 0.0
 
     def entry_price(self, symbol: str) -> float:
-        """Average entry price of a position; NaN when flat."""
+        """Average price paid (or, short, received) for what is held, slippage in; NaN when flat."""
         lot, shares, paid = int(self._book.head[self._column(symbol)]), 0.0, 0.0
         while lot >= 0:
             shares += self._book.lots["quantity"][lot]
@@ -72,20 +92,34 @@ class View:
 
     @property
     def open_orders(self) -> list[dict[str, Any]]:
-        """Orders still working, legs not included."""
-        ids = self._book.working[: self._book["n_open"]]
-        rows = self._book.orders[ids]
-        return [{"symbol": self.bars.symbols[o["symbol"]], "side": "buy" if o["side"] > 0 else "sell",
-                 "type": KINDS[o["kind"]], "purpose": "entry" if o["purpose"] == ENTRY else "exit",
-                 "quantity": float(o["quantity"]), "filled": float(o["filled"])}
-                for o in rows if o["status"] == WORKING]
+        """Orders still working at this close, oldest first; protective legs are not among them.
+
+        Each has id (its row in ``result.orders``), symbol, side ("buy", "sell"), type ("market", "limit", "stop"),
+        purpose ("entry", "exit", "reduce"), quantity and filled (shares), limit_price and stop_price (dollars, None
+        when it has none) and decided_time (the bar at whose close it was submitted). A day order never outlives its
+        session: on daily bars the list is empty but for exits that a missing bar or a volume cap left unfinished.
+        """
+        count = self._book["n_open"]
+        if not count:
+            return []
+        orders, index, found = self._book.orders, self.bars.index, []
+        for i in self._book.working[:count].tolist():
+            o = orders[i]
+            if o["status"] == WORKING:
+                found.append({
+                    "id": i, "symbol": self.bars.symbols[o["symbol"]], "side": "buy" if o["side"] > 0 else "sell",
+                    "type": KINDS[o["kind"]], "purpose": PURPOSES[o["purpose"]], "quantity": float(o["quantity"]),
+                    "filled": float(o["filled"]), "limit_price": float(o["limit"]) if o["limit"] > 0.0 else None,
+                    "stop_price": float(o["stop"]) if o["stop"] > 0.0 else None, "decided_time": index[o["decided"]],
+                })
+        return found
 
     def _column(self, symbol: str) -> int:
         try:
-            return self.bars.symbols.index(symbol)
-        except ValueError:
+            return self._columns[symbol]
+        except (KeyError, TypeError):
             raise StrategyError(f"'{symbol}' is not among this run's symbols ({', '.join(self.bars.symbols)})"
-                                f"{nearest(symbol, self.bars.symbols)}") from None
+                                f"{nearest(str(symbol), self.bars.symbols)}") from None
 
 
 def run_on_bar(bars: Bars, strategy: Any, book: Book, adjustment: str,
@@ -93,86 +127,74 @@ def run_on_bar(bars: Bars, strategy: Any, book: Book, adjustment: str,
     """Advance bar by bar and ask the strategy at each close."""
     from botlib.backtesting import describe_error, own_warmup
 
-    first, known = book["first_decision"], _KnownBars(bars, adjustment)
-    late = own_warmup(bars, first)
-    keep = np.full(len(bars.symbols), np.nan)
+    first, known, world = book["first_decision"], KnownBars(bars, adjustment), book.world
+    columns = {symbol: i for i, symbol in enumerate(bars.symbols)}
+    late = bars.memo(f"own warm-up {first}", lambda: own_warmup(bars, first))
+    ready = np.array([late.get(i, 0) for i in range(len(columns))])  # the first bar that decides, of each symbol
+    last_ready = max(late.values(), default=0)
+    keep = np.full(len(columns), np.nan)
     for t in progress(range(len(bars))):
-        while not engine.step(book.world, t):
+        while not engine.step(world, t):
             book.grow()
         if t < first:
             continue
         try:
-            answer = strategy.on_bar(View(known.upto(t), book, t))
+            answer = strategy.on_bar(View(known.upto(t), book, t, columns))
         except BotlibError:
             raise
         except Exception as error:
             raise StrategyError(f"{type(strategy).__name__}.on_bar raised {describe_error(error)} "
                                 f"at bar {t} ({bars.index[t]})") from error
-        row, orders = _answer(answer, bars, strategy)
-        if row is not None and late:
-            row = np.where([t < late.get(i, 0) for i in range(len(row))], np.nan, row)
-        orders = [o for o in orders if o.symbol not in bars.symbols or t >= late.get(bars.symbols.index(o.symbol), 0)]
-        engine.decide_row(book.world, t, keep if row is None else row)
-        while book["n_orders"] + 8 * (len(orders) + 1) + 2 * book["n_lots"] > book["room"]:
-            book.grow()
+        row, orders = (keep, []) if answer is None else _answer(answer, columns, strategy)
+        if t < last_ready:
+            row = np.where(t < ready, np.nan, row)
+            orders = [o for o in orders if t >= ready[columns[o.symbol]]]
+        engine.decide_row(world, t, row)
+        if orders:
+            while book["n_orders"] + (len(orders) + 1) * (8 + 2 * book["n_lots"]) > book["room"]:
+                book.grow()
         for order in orders:
-            _submit(book, t, order, bars, strategy)
+            _submit(book, t, order, columns[order.symbol], strategy)
 
 
-class _KnownBars:
-    """Bars adjusted by the actions known at each bar; panels are remade only when an action becomes known."""
-
-    def __init__(self, bars: Bars, adjustment: str) -> None:
-        self._bars, self._adjustment = bars, adjustment
-        known = bars.actions is not None and len(bars.actions) > 0
-        self._acts = known and bars.adjustment == "raw" and adjustment != "raw"
-        self._count, self._seen = -1, bars
-        if self._acts:
-            assert bars.actions is not None
-            self._actions = bars.actions.sort_values("ex_date", kind="stable")
-            self._days = self._actions["ex_date"].to_numpy().astype("datetime64[D]").astype(np.int64)
-
-    def upto(self, t: int) -> Bars:
-        """The first ``t + 1`` bars."""
-        if self._acts:
-            count = int(np.searchsorted(self._days, self._bars.sessions[t], side="right"))
-            if count != self._count:
-                self._count = count
-                self._seen = self._bars.adjusted(self._actions.iloc[:count], self._adjustment)
-        return self._seen.upto(t)
-
-
-def _answer(answer: Any, bars: Bars, strategy: Any) -> tuple[np.ndarray | None, list[Order]]:
-    """What ``on_bar`` returned, as a row of targets (N,) or a list of orders."""
-    n = len(bars.symbols)
-    if answer is None:
-        return None, []
-    if isinstance(answer, Order):
-        return None, [answer]
-    if isinstance(answer, (list, tuple)) and all(isinstance(o, Order) for o in answer):
-        return None, list(answer)
-    if isinstance(answer, (Mapping, pd.Series)):
-        row = np.full(n, np.nan)
+def _answer(answer: Any, columns: Mapping[str, int], strategy: Any) -> tuple[np.ndarray, list[Order | Cancel]]:
+    """What ``on_bar`` returned, as a row of targets (N,) and a list of orders; one of them says nothing."""
+    row, orders = np.full(len(columns), np.nan), []
+    if isinstance(answer, (dict, Mapping, pd.Series)):
         for symbol, target in answer.items():
-            if symbol not in bars.symbols:
+            i = columns.get(symbol)
+            if i is None:
                 raise StrategyError(f"{type(strategy).__name__}.on_bar returned a target for '{symbol}', which is not "
-                                    f"among this run's symbols{nearest(symbol, bars.symbols)}")
-            row[bars.symbols.index(symbol)] = target if isinstance(target, (int, float, np.number)) else np.inf
+                                    f"among this run's symbols{nearest(str(symbol), columns)}")
+            row[i] = target if isinstance(target, (int, float, np.number)) else np.inf
+    elif isinstance(answer, (Order, Cancel)):
+        orders = [answer]
+    elif isinstance(answer, (list, tuple)) and all(isinstance(o, (Order, Cancel)) for o in answer):
+        orders = list(answer)
     else:
         try:
-            row = np.asarray(answer, dtype=np.float64) if not isinstance(answer, (str, bytes)) else np.empty(0)
+            row = np.array(answer, dtype=np.float64, order="C") if not isinstance(answer, (str, bytes)) else np.empty(0)
         except (TypeError, ValueError):
             row = np.empty(0)
-    if row.shape != (n,) or np.isinf(row).any():
+    if row.shape != (len(columns),) or np.isinf(row).any():
         raise StrategyError(f"{type(strategy).__name__}.on_bar returned {answer!r:.60}; it must be None, orders, a "
-                            f"{{symbol: target}} map or {n} finite targets (NaN keeps).")
-    return row, []
+                            f"{{symbol: target}} map or {len(columns)} finite targets (NaN keeps).")
+    for order in orders:
+        if order.symbol not in columns:
+            raise StrategyError(f"{type(strategy).__name__}.on_bar ordered '{order.symbol}', which is not among this "
+                                f"run's symbols{nearest(str(order.symbol), columns)}")
+    return row, orders
 
 
-def _submit(book: Book, t: int, order: Order, bars: Bars, strategy: Any) -> None:
-    if order.symbol not in bars.symbols:
-        raise StrategyError(f"{type(strategy).__name__}.on_bar ordered '{order.symbol}', which is not among this run's "
-                            f"symbols{nearest(order.symbol, bars.symbols)}")
-    engine.submit_order(book.world, t, bars.symbols.index(order.symbol), 1 if order.side == "buy" else -1,
-                        rules.round_quantity(float(order.quantity), book["fractional"]), order.kind,
-                        float(order.limit_price or 0.0), float(order.stop_price or 0.0))
+def _submit(book: Book, t: int, order: Order | Cancel, column: int, strategy: Any) -> None:
+    if isinstance(order, Order):
+        engine.submit_order(book.world, t, column, 1 if order.side == "buy" else -1,
+                            rules.round_quantity(float(order.quantity), book["fractional"]), order.kind,
+                            float(order.limit_price or 0.0), float(order.stop_price or 0.0))
+        return
+    if order.id is not None:
+        known = 0 <= order.id < book["n_orders"] and int(book.orders["symbol"][order.id]) == column
+        if not known or book.orders["purpose"][order.id] in (STOP_LEG, TARGET_LEG):
+            raise StrategyError(f"{type(strategy).__name__}.on_bar cancelled order {order.id} of {order.symbol}, which "
+                                "is none of its orders; take the id from view.open_orders.")
+    engine.cancel_orders(book.world, t, column, -1 if order.id is None else order.id)

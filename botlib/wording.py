@@ -9,12 +9,13 @@ from typing import Any
 import pandas as pd
 
 NOTHING = "\N{EN DASH}"  # what stands where a figure has no meaning
+MINUS = "\N{MINUS SIGN}"  # as wide as the plus sign, and never a line's end
 DOT = "  \N{MIDDLE DOT}  "
 
 
 def typeset(text: str) -> str:
-    """A true minus sign before numbers, as figures show it; dates keep their hyphens."""
-    return re.sub(r"(?<![\w.)])-(?=[$\d.])", "\N{MINUS SIGN}", text)
+    """A true minus sign before numbers, in tables and figures alike; dates keep their hyphens."""
+    return re.sub(r"(?<![\w.)])-(?=[$\d.])", MINUS, text)
 
 
 def percent(value: float, *, sign: bool = False, digits: int = 1) -> str:
@@ -22,17 +23,17 @@ def percent(value: float, *, sign: bool = False, digits: int = 1) -> str:
     if not math.isfinite(value):
         return NOTHING
     text = f"{value:+,.{digits}f}" if sign else f"{value:,.{digits}f}"
-    return (f"{0.0:.{digits}f}" if not float(text.replace(",", "")) else text) + " %"
+    return typeset(f"{0.0:.{digits}f}" if not float(text.replace(",", "")) else text) + " %"
 
 
 def money(value: float, *, sign: bool = False, digits: int = 0) -> str:
-    """``$1,234`` or ``-$1,234``; an en dash for NaN."""
+    """``$1,234``, with a minus sign before a loss; an en dash for NaN."""
     if not math.isfinite(value):
         return NOTHING
     size = f"{abs(value):,.{digits}f}"
     if not float(size.replace(",", "")):
         return f"${size}"
-    return ("-" if value < 0 else "+" if sign else "") + f"${size}"
+    return (MINUS if value < 0 else "+" if sign else "") + f"${size}"
 
 
 def plural(count: int, one: str, many: str = "") -> str:
@@ -66,6 +67,12 @@ def span(index: pd.DatetimeIndex) -> str:
 def interval_label(interval: str) -> str:
     """``1d`` in words: "daily bars"."""
     return {"1d": "daily bars", "1h": "hourly bars"}.get(interval, f"{interval.removesuffix('m')}-minute bars")
+
+
+def prices_label(adjustment: str) -> str:
+    """How `Bars` are adjusted: "prices as traded"."""
+    return {"raw": "prices as traded", "split": "prices adjusted for splits",
+            "all": "prices adjusted for splits and dividends"}.get(adjustment, f"prices {adjustment}")
 
 
 def limit_label(limit: str) -> str:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import datetime as dt
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from botlib.errors import InputError
+
+MAX_DEPTH, MAX_VALUES = 20, 100_000
 
 
 def parse(text: str, where: str) -> Any:
@@ -21,13 +23,15 @@ def parse(text: str, where: str) -> Any:
     Raises
     ------
     InputError
-        Broken YAML, a duplicate name, a tag, more than one document.
+        Broken YAML, a duplicate name, a tag, more than one document; an alias inside its own anchor, values nested
+        deeper than 20 levels, or more than 100,000 of them once aliases are written out.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
     from ruamel.yaml.reader import ReaderError
 
     try:
+        _refuse_endless(YAML(typ="safe", pure=True).parse(text), where)
         value = YAML(typ="safe", pure=True).load(text)
     except MarkedYAMLError as error:
         # What is never closed shows at the end of the file; where it was opened helps.
@@ -38,9 +42,43 @@ def parse(text: str, where: str) -> Any:
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise InputError(f"{where}, line {line}: a character that YAML does not allow ({error.character}).") from None
+    except InputError:
+        raise
     except (YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{where}: this is not valid YAML ({str(error).splitlines()[0]}).") from None
     return _plain(value, where)
+
+
+def _refuse_endless(events: Iterable[Any], where: str) -> None:
+    """Refuse what could never be built, or not in this memory, before anything of it is built."""
+    sizes: dict[str, int] = {}  # values below each anchor that is complete, aliases written out
+    open_: list[tuple[str | None, int]] = []  # anchor of each collection around this place, and values before it
+    count = 0
+    for event in events:
+        kind, anchor = type(event).__name__, getattr(event, "anchor", None)
+        place = f"{where}, line {event.start_mark.line + 1}, column {event.start_mark.column + 1}"
+        if kind != "AliasEvent" and anchor in sizes:
+            raise InputError(f"{place}: the anchor &{anchor} stands here a second time; give it another name.")
+        if kind == "AliasEvent":
+            if anchor in (name for name, _ in open_):
+                raise InputError(f"{place}: *{anchor} stands inside &{anchor} itself and would never end; take it out.")
+            count += sizes.get(anchor or "", 1)
+        elif kind in ("MappingStartEvent", "SequenceStartEvent"):
+            open_.append((anchor, count))
+            if len(open_) > MAX_DEPTH:
+                raise InputError(f"{place}: nested deeper than {MAX_DEPTH} levels; parameters need two or three.")
+        elif kind in ("MappingEndEvent", "SequenceEndEvent"):
+            name, before = open_.pop()
+            count += 1
+            if name:
+                sizes[name] = count - before
+        elif kind == "ScalarEvent":
+            count += 1
+            if anchor:
+                sizes[anchor] = 1
+        if count > MAX_VALUES:
+            raise InputError(f"{place}: more than {MAX_VALUES:,} values with aliases (*name) written out; a parameter "
+                             "file has some dozens.")
 
 
 def _plainly(error: Any) -> str:

@@ -1,7 +1,7 @@
 """Fixtures for all tests, and what a failing test leaves behind.
 
 Hypothesis draws the same examples every time. HYPOTHESIS_PROFILE=explore draws new and more ones from a seed that is
-printed; BOTLIB_SEED=N repeats them.
+printed; BOTLIB_SEED=N repeats them. HYPOTHESIS_PROFILE=quick (`make quick`) draws a fifth of them.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ KEPT_BYTES = 5_000_000
 # No deadline: the first example may compile.
 settings.register_profile("same", derandomize=True, deadline=None, database=None, print_blob=True,
                           suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", parent=settings.get_profile("same"), max_examples=20)
 settings.register_profile("explore", deadline=None, max_examples=1_000, print_blob=True,
                           suppress_health_check=[HealthCheck.too_slow])
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "same")
@@ -83,7 +84,9 @@ def pytest_report_header() -> str:
 
 def repeat_command(nodeid: str) -> str:
     """The command that runs one failed test again."""
-    seed = f"HYPOTHESIS_PROFILE=explore BOTLIB_SEED={os.environ['BOTLIB_SEED']} " if PROFILE == "explore" else ""
+    seed = "" if PROFILE == "same" else f"HYPOTHESIS_PROFILE={PROFILE} "
+    if PROFILE == "explore":
+        seed += f"BOTLIB_SEED={os.environ['BOTLIB_SEED']} "
     python = ".venv/bin/python" if Path(sys.prefix) == ROOT / ".venv" else "python"
     if ".ipynb" in nodeid:  # a cell needs those before it
         return f"{seed}{python} -m pytest --nbval {nodeid.split('::')[0]}"

@@ -209,6 +209,46 @@ def test_what_is_sold_before_the_pay_date_is_paid_all_the_same():
     assert result.equity.iloc[-1] == pytest.approx(100_000.0 - 24.0 + 24.0)
 
 
+@pytest.mark.parametrize(("paid", "cash", "due"), [
+    ("2024-03-11", 100_000.0, 0.0),     # bar 5, when nothing is held any more: sold at 99.76, 9,976 + 24 come back
+    ("2024-03-12", 99_976.0, 24.0),     # after the last bar
+])
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("on_bar", [False, True])
+def test_an_idle_account_is_paid_too(paid, cash, due, sign, on_bar):
+    targets = {0: {"A": sign * 0.1}, 2: {"A": 0.0}}
+    strategy = OnBar(targets) if on_bar else {"A": [sign * 0.1, None, 0.0]}
+    result = dividend(EX, strategy, 0.24, paid=paid)
+    assert result.positions["A"] == 0.0
+    assert result.book["cash"] == pytest.approx(100_000.0 + sign * (cash - 100_000.0))
+    assert result.book["receivable"] == pytest.approx(sign * due)
+    assert result.equity.tolist() == pytest.approx([100_000.0] * 6)
+
+
+def test_what_was_paid_to_an_idle_account_can_be_spent():
+    # 500 A sold at 90 on bar 3; 5,000 due until bar 4. At its close a tenth of 100,000 buys 200 B at 50.
+    cells = {"A": [100, 100, 100, 90, 90, 90], "B": [50] * 6}
+    targets = {"A": [0.5, None, 0.0], "B": [None] * 4 + [0.1]}
+    assert dividend(cells, targets, 10.0, paid="2024-03-08").positions["B"] == 200.0
+    assert dividend(cells, targets, 10.0, paid="2024-03-11").positions["B"] == 190.0
+
+
+def test_the_actions_of_a_run_are_a_table():
+    bars = make_bars({"A": [100, 100, 50, 50], "B": [10.0] * 4},
+                     actions=[("B", "2024-03-07", "cash_dividend", 0.5, "2024-03-20"),
+                              ("A", "2024-03-06", "split", 2.0), ("A", "2024-04-06", "split", 3.0)])
+    table = run(bars, {"A": [0.1]}).actions
+    assert table.columns.tolist() == ["symbol", "time", "bar", "type", "value", "pay_date"]
+    assert table["symbol"].tolist() == ["A", "B"]
+    assert table["time"].tolist() == [bars.index[2], bars.index[3]]
+    assert table["bar"].tolist() == [2, 3]
+    assert table["type"].tolist() == ["split", "cash_dividend"]
+    assert table["value"].tolist() == [2.0, 0.5]
+    assert table["pay_date"].isna().tolist() == [True, False]
+    assert str(table["pay_date"].iloc[1].date()) == "2024-03-20"
+    assert run({"A": [100.0] * 3}, {"A": [0.1]}).actions.empty
+
+
 def test_cents_are_rounded():
     # 7 * 0.333 = 2.331.
     assert dividend(EX, Given({"A": [7.0]}, unit="shares"), 0.333).book["dividends"] == pytest.approx(2.33)

@@ -8,7 +8,7 @@ import pytest
 from engine_helpers import NAN, OnBar, days, fates, fills, make_bars, run
 
 import botlib
-from botlib import buy, sell
+from botlib import buy, cancel, sell
 from botlib.errors import StrategyError
 
 LEGS = botlib.Risk(max_position_pct=100.0, stop_loss_pct=5.0, take_profit_pct=10.0)
@@ -97,6 +97,63 @@ def test_the_view_tells_what_still_works():
     cells = {"A": [100, 100, 100], "B": [50.0] * 3}
     run(cells, OnBar(lambda view: seen.append(view.open_orders) or (buy("A", 5, limit=90.0) if view.t == 0 else None)))
     assert seen == [[], [], []]  # the day order ended at the session's close
+
+
+def intraday(*cells):
+    """Five-minute bars of A, all of one session."""
+    index = pd.date_range("2024-03-11 09:30", periods=len(cells), freq="5min", tz="America/New_York")
+    return make_bars({"A": list(cells)}, index, interval="5m")
+
+
+def test_the_view_shows_an_order_that_works():
+    seen = []
+    bars = intraday(100, 100, 100, 100)
+    orders = {0: [buy("A", 5, limit=90.0), buy("A", 3, stop=120.0)]}
+    run(bars, OnBar(lambda view: seen.append(view.open_orders) or orders.get(view.t)))
+    limit = {"id": 0, "symbol": "A", "side": "buy", "type": "limit", "purpose": "entry", "quantity": 5.0, "filled": 0.0,
+             "limit_price": 90.0, "stop_price": None, "decided_time": bars.index[0]}
+    # A buy stop is capped, at 2.5 % above it.
+    stop = limit | {"id": 1, "type": "stop", "quantity": 3.0, "limit_price": 123.0, "stop_price": 120.0}
+    assert seen == [[], [limit, stop], [limit, stop], []]
+
+
+def test_the_view_says_what_an_exit_is_for():
+    seen = []
+    orders = {0: buy("A", 10), 1: [sell("A", 4, limit=110.0), sell("A", 6, limit=111.0)]}
+    run(intraday(100, 100, 100, 100), OnBar(lambda view: seen.append(view.open_orders) or orders.get(view.t)))
+    assert [(o["purpose"], o["side"], o["limit_price"]) for o in seen[2]] == [("reduce", "sell", 110.0),
+                                                                              ("reduce", "sell", 111.0)]
+
+
+def test_the_view_in_a_line():
+    said = []
+    run({"A": [100.0] * 3}, OnBar(lambda view: said.append(repr(view)) or buy("A", 10)))
+    assert said[1] == "<View of bar 1, 2024-03-05: equity 100,000.00, cash 99,000.00, holds 10 A, 0 open orders>"
+
+
+def test_earlier_views_do_not_change_when_a_split_becomes_known():
+    kept = []
+    bars = make_bars({"A": [100, 100, 50, 50], "B": [10.0] * 4}, actions=[("A", "2024-03-06", "split", 2.0)])
+    run(bars, OnBar(lambda view: kept.append(view.bars)))
+    assert [b.close[:, 0].tolist() for b in kept] == [[100], [100, 100], [50, 50, 50], [50, 50, 50, 50]]
+    assert [b.volume[0].tolist() for b in kept[1:3]] == [[1e6, 1e6], [2e6, 1e6]]
+    assert [len(b.index) for b in kept] == [1, 2, 3, 4]
+
+
+def test_dividends_move_earlier_prices_of_their_own_symbol_when_asked():
+    kept = []
+    bars = make_bars({"A": [100, 100, 90, 90], "B": [10.0] * 4}, actions=[("A", "2024-03-06", "cash_dividend", 10.0)])
+    run(bars, OnBar(lambda view: kept.append(view.bars.close)), signal_adjustment="all")
+    # Prices before the ex-date times 1 - 10/100.
+    assert kept[-1].tolist() == [[90, 10], [90, 10], [90, 10], [90, 10]]
+    assert kept[1].tolist() == [[100, 10], [100, 10]]
+
+
+def test_raw_views_carry_the_actions_known_by_then():
+    seen = []
+    bars = make_bars({"A": [100, 100, 50, 50]}, actions=[("A", "2024-03-06", "split", 2.0)])
+    run(bars, OnBar(lambda view: seen.append((len(view.bars.actions), view.bars.close[0, 0]))), signal_adjustment="raw")
+    assert seen == [(0, 100.0), (0, 100.0), (1, 100.0), (1, 100.0)]
 
 
 def test_an_unknown_symbol_is_named():
@@ -296,6 +353,91 @@ def test_legs_rest_for_what_is_left():
 def test_no_order_flips_a_position():
     result = run({"A": [100.0] * 4}, OnBar({0: sell("A", 10), 1: buy("A", 20)}))
     assert result.positions["A"] == -10.0
+
+
+# --- Cancelling -------------------------------------------------------------------------------------------------------
+
+def test_a_cancelled_entry_does_not_fill():
+    bars = intraday(100, 100, (100, 100, 90, 91), 91)
+    result = run(bars, OnBar({0: buy("A", 10, limit=95.0), 1: cancel("A")}))
+    assert fates(result) == [("entry", 10.0, "cancelled", "the strategy asked")]
+    assert result.fills.empty
+
+
+def test_one_order_is_cancelled_by_its_id():
+    bars = intraday(100, 100, (100, 100, 90, 91), 91)
+    ladder = [buy("A", 10, limit=95.0), buy("A", 20, limit=94.0)]
+    result = run(bars, OnBar(lambda view: ladder if view.t == 0 else
+                             cancel("A", view.open_orders[0]["id"]) if view.t == 1 else None))
+    assert fills(result) == [(2, "A", "buy", 20.0, 94.0)]
+    assert [fate[2] for fate in fates(result)] == ["cancelled", "filled"]
+
+
+def test_other_symbols_keep_their_orders():
+    index = pd.date_range("2024-03-11 09:30", periods=3, freq="5min", tz="America/New_York")
+    bars = make_bars({"A": [100, 100, 90], "B": [100, 100, 90]}, index, interval="5m")
+    result = run(bars, OnBar({0: [buy("A", 1, limit=95.0), buy("B", 2, limit=95.0)], 1: [cancel("A")]}))
+    assert fills(result) == [(2, "B", "buy", 2.0, 90.0)]
+
+
+@pytest.mark.parametrize(("answer", "status"), [
+    (buy("A", 950, limit=99.0), "rejected"),                       # 900 and 950 at 99 are 183,150 of 100,000
+    ([cancel("A"), buy("A", 950, limit=99.0)], "working"),
+])
+def test_what_a_cancel_frees_is_there_for_the_next_order(answer, status):
+    seen = []
+    run(intraday(100, 100, 100, 100), OnBar(lambda view: seen.append(view.open_orders) or
+                                            {0: buy("A", 900, limit=99.0), 1: answer}.get(view.t)))
+    assert [o["quantity"] for o in seen[2]] == [950.0 if status == "working" else 900.0]
+
+
+def test_what_a_cancelled_exit_leaves_is_protected_from_the_next_bar_on():
+    # Bought at 100: stop 95. The exit of 6 works beside no legs; they come back for it after bar 2.
+    bars = intraday(100, 100, (100, 100, 94, 100), (100, 100, 94, 96), 96)
+    orders = {0: buy("A", 10), 1: [sell("A", 4), sell("A", 6, limit=105.0)]}
+    assert fills(run(bars, OnBar(orders), risk=LEGS))[1:] == [(2, "A", "sell", 4.0, 100.0)]
+    cancelled = run(bars, OnBar(orders | {2: cancel("A")}), risk=LEGS)
+    assert fills(cancelled)[1:] == [(2, "A", "sell", 4.0, 100.0), (3, "A", "sell", 6.0, 95.0)]
+
+
+def test_legs_are_never_cancelled():
+    result = run(intraday(100, 100, 100, (100, 100, 94, 96)), OnBar({0: buy("A", 10), 1: cancel("A"), 2: cancel("A")}),
+                 risk=LEGS)
+    assert fills(result)[1:] == [(3, "A", "sell", 10.0, 95.0)]
+    with pytest.raises(StrategyError, match="cancelled order 1 of A, which is none of its orders"):
+        run(intraday(100, 100, 100, 100), OnBar({0: buy("A", 10), 2: cancel("A", 1)}), risk=LEGS)  # 0 is the entry
+
+
+def test_a_cancel_that_comes_late_does_nothing():
+    result = run(intraday(100, 100, 100, 100), OnBar({0: buy("A", 10), 2: [cancel("A", 0), cancel("A")]}))
+    assert fates(result) == [("entry", 10.0, "filled", "")]
+
+
+def test_a_target_enters_again_after_its_entry_was_cancelled():
+    index = pd.date_range("2024-03-11 09:30", periods=5, freq="5min", tz="America/New_York")
+    bars = make_bars({"A": [100, None, 100, 100, 100], "B": [50.0] * 5}, index, interval="5m")  # no bar to fill it
+    result = run(bars, OnBar({0: {"A": 0.1}, 1: cancel("A"), 2: {"A": 0.1}}))
+    assert fates(result) == [("entry", 100.0, "cancelled", "the strategy asked"), ("entry", 100.0, "filled", "")]
+    assert fills(result) == [(3, "A", "buy", 100.0, 100.0)]
+
+
+def test_a_target_of_zero_ends_the_entry_that_a_cancel_by_id_left():
+    bars = intraday(100, 100, 100, 90, 90)
+    orders = {0: [buy("A", 10, limit=95.0), buy("A", 20, limit=94.0)], 1: cancel("A", 0), 2: {"A": 0.0}}
+    assert [fate[2:] for fate in fates(run(bars, OnBar(orders)))] == [("cancelled", "the strategy asked"),
+                                                                      ("cancelled", "replaced")]
+
+
+@pytest.mark.parametrize("answer", [cancel("C"), cancel("A", 7), cancel("A", -1), [buy("B", 1), cancel("A", 0)]])
+def test_what_cannot_be_cancelled(answer):
+    with pytest.raises(StrategyError, match=r"OnBar.on_bar (ordered|cancelled)"):
+        run({"A": [100.0] * 3, "B": [100.0] * 3}, OnBar({0: answer}))
+
+
+@pytest.mark.parametrize("number", [True, 1.5, "0"])
+def test_an_id_is_a_whole_number(number):
+    with pytest.raises(StrategyError, match="must be a whole number"):
+        cancel("A", number)
 
 
 # --- Orders that no exchange takes ------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ COSTS = [
 SAFETY = [None, SafetyControls(max_position_size_pct=100.0, max_orders_per_day=3),
           SafetyControls(max_position_size_pct=100.0, on_kill="flatten")]
 ANY = {"risk": st.sampled_from(RISKS), "costs": st.sampled_from(COSTS), "safety": st.sampled_from(SAFETY)}
-SOME = settings(max_examples=settings.default.max_examples * 3 // 5)  # 60, or 600 when exploring
+SOME = settings(max_examples=settings.default.max_examples * 3 // 5)  # 60, or 12 when quick, 600 when exploring
 UNSHRUNK = settings(max_examples=60, phases=[Phase.generate])  # for what is known to fail
 
 

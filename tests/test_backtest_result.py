@@ -240,3 +240,16 @@ def test_a_later_listing_is_cash_until_then_and_an_ended_one_keeps_its_last_clos
     benchmark = held({"A": [100, 100, 120, None, None], "B": [None, None, None, 50, 55]})
     # 500 A at 100, at 120 from bar 2 on; 1,000 B at 50 from bar 3 on, at 55 on bar 4.
     assert benchmark.equity.tolist() == pytest.approx([100_000, 100_000, 110_000, 110_000, 115_000])
+
+
+def test_results_show_themselves_in_a_line_and_as_a_table():
+    # 100 shares from bar 1 to bar 3, bought at 100, sold at 110; buy and hold: 1,000 shares from the first open after
+    # the warm-up on, 100 to 121.
+    result = run({"A": [100, 100, 105, 110, 121]}, {"A": [0.1, None, 0.0]})
+    assert repr(result) == "<BacktestResult Given on 1 symbol, 2024-03-04 to 2024-03-08: 1.00 %, 1 trade>"
+    assert repr(result.benchmark) == "<Benchmark buy and hold, 2024-03-04 to 2024-03-08: 21.00 %>"
+    page, held = result._repr_html_(), result.benchmark._repr_html_()
+    for text in ("Strategy", "Buy and hold", "$101,000", "$121,000", "1.0 %", "21.0 %"):
+        assert text in page
+    assert "Strategy" not in held and "$121,000" in held
+    assert "<BacktestResult" not in page

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from copy import deepcopy
 
 import numpy as np
 import pandas as pd
@@ -13,9 +14,11 @@ from bar_helpers import NEW_YORK, closes, rows, table, warned
 from hypothesis import given
 from hypothesis import strategies as st
 
+import botlib
 from botlib.bars import FIELDS, INTERVAL_MINUTES, Bars
 from botlib.errors import DataError, InputError
 from botlib.providers.base import INTERVALS
+from botlib.strategies import MovingAverageCross
 
 DAYS = ["2012-06-25", "2012-06-26", "2012-06-27", "2012-06-28", "2012-06-29"]
 
@@ -229,6 +232,33 @@ def test_bars_can_be_pickled() -> None:
     assert copy.data_hash() == bars.data_hash()
     assert not copy.close.flags.writeable
     assert not copy.extra["VIX"].flags.writeable
+
+
+def test_a_cut_can_be_pickled_and_takes_nothing_else_along() -> None:
+    bars = two()
+    bars.upto(4)
+    copy = pickle.loads(pickle.dumps(bars.upto(2)))
+    assert copy.index.equals(bars.index[:3])
+    assert copy.data_hash() == bars.upto(2).data_hash()
+    assert len(pickle.dumps(bars.upto(2))) < len(pickle.dumps(bars))
+    assert copy.actions.empty
+
+
+def test_copies_of_traded_bars_stand_alone() -> None:
+    """A backtest leaves addresses of the panels with the bars; they would lead nowhere in a copy."""
+    bars = two()
+    expected = botlib.backtest(bars, MovingAverageCross(fast=1, slow=2), quiet=True).equity.tolist()
+    for copy in (pickle.loads(pickle.dumps(bars)), deepcopy(bars)):
+        arrays = botlib.backtest(copy, MovingAverageCross(fast=1, slow=2), quiet=True).book._kept[0]
+        assert all(np.shares_memory(array, getattr(copy, f)) for array, f in zip(arrays, FIELDS, strict=False))
+    assert botlib.backtest(deepcopy(bars), MovingAverageCross(fast=1, slow=2),
+                           quiet=True).equity.tolist() == expected
+
+
+def test_the_index_of_a_cut_is_its_own() -> None:
+    cut = two().upto(3).tail(2)
+    assert cut.index.equals(two().index[2:4])
+    assert cut.sessions.tolist() == two().sessions[2:4].tolist()
 
 
 PRICES = st.floats(0.01, 1e6, allow_nan=False).map(lambda x: round(x, 4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import datetime as dt
 from pathlib import Path
 
@@ -281,6 +282,16 @@ def test_rewriting_keeps_comments_layout_and_other_names():
     values = {"a": 2.5, "b": {"z": None}, "c": "it's", "e": 1000.0, "f": 1}
     assert notebook_params.rewritten(source, values, "n") == (
         "# naïve é\na = 2.5  # one\nb = {\"z\": None}  # two\nc = \"it's\"; d = 4\ne = 1_000.0\nf = 1\n")
+
+
+def test_a_long_value_is_spread_over_lines_that_a_notebook_shows():
+    values = {f"a_parameter_{i}": 12345.0 + i for i in range(9)}
+    text = notebook_params.rewritten("a = 0\nb = {}  # the comment stays here\n", {"b": values}, "n")
+    lines = text.splitlines()
+    assert ast.literal_eval(text[text.index("{"): text.index("}") + 1]) == values
+    assert max(map(len, lines)) <= 100 and lines[-1].endswith("}  # the comment stays here")
+    assert {line[:5] for line in lines[2:]} == {"     "} and lines[2][5] == '"'
+    assert notebook_params.literal(["x" * 120]) == '["' + "x" * 120 + '"]'
 
 
 @given(st.dictionaries(st.sampled_from("abc"), trees))

@@ -247,7 +247,8 @@ def test_actions_adjust_history(tmp_path):
 
 def test_without_actions_prices_stay_and_a_warning_says_so(tmp_path):
     provider = FileProvider(write(tmp_path / "AAPL.csv", DAILY))
-    assert provider.actions(["AAPL"]).empty
+    with pytest.warns(BotlibWarning, match="no-actions: splits and dividends of .* are not known"):
+        assert provider.actions(["AAPL"]).empty
     with pytest.warns(BotlibWarning, match="no-actions: prices of AAPL are as they stand"):
         assert provider.history("AAPL")["close"].tolist() == [10.5, 11.5, 11.75]
 

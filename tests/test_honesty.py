@@ -151,6 +151,37 @@ def test_a_strategy_that_remembers_the_whole_sample_is_caught():
     assert checked(Remembering()).looks_ahead
 
 
+class ByPeriod:
+    """In while the closes at the ends of weeks or months rise; the last bar of each group stands for its end."""
+
+    unit, warmup = "weight", WARMUP
+
+    def __init__(self, letter: str) -> None:
+        self.letter = letter
+
+    def targets(self, bars: Bars) -> np.ndarray:
+        close = pd.DataFrame(bars.close, index=bars.index.tz_localize(None))
+        period = close.index.to_period(self.letter)
+        last = np.append(period[1:] != period[:-1], True)
+        rising = close[last].diff() > 0
+        return np.where(last[:, None], level(rising.reindex(close.index).fillna(False)), np.nan)
+
+
+@pytest.mark.parametrize(("letter", "period"), [("W", "week"), ("M", "month"), ("Q", "quarter")])
+def test_the_end_of_an_unfinished_period_is_hinted_at(letter, period):
+    honesty = checked(ByPeriod(letter))
+    assert honesty.looks_ahead
+    assert f"last bar of an unfinished {period} for its end" in honesty.checks[0].finding
+
+
+@pytest.mark.parametrize("cheat", [
+    lambda close: level(close.shift(-1) > close), lambda close: level(close.shift(-5) > close),
+    lambda close: level(close.rank(pct=True) < 0.3),
+])
+def test_other_looks_ahead_get_no_such_hint(cheat):
+    assert "unfinished" not in checked(Computed(cheat)).checks[0].finding
+
+
 # --- Passed -----------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("strategy", [
@@ -205,13 +236,58 @@ def peeking(ahead: int):
     return OnBar(answer, warmup=WARMUP)
 
 
-@pytest.mark.parametrize("ahead", [2, 5])
-def test_an_on_bar_strategy_that_reaches_behind_the_view_is_caught(ahead):
-    assert checked(peeking(ahead)).looks_ahead
+@pytest.mark.parametrize("splits", [False, True])
+def test_behind_the_view_there_is_nothing_to_see(splits):
+    """The arrays that the view's were cut from end where the view does."""
+    def look(view):
+        for name in FIELDS:
+            assert np.isnan(whole_panel(getattr(view.bars, name))[view.t + 1 :]).all()
+
+    run(walk(splits=splits), OnBar(look, warmup=WARMUP))
 
 
-def test_an_on_bar_strategy_that_reaches_one_bar_ahead_is_caught():
-    assert checked(peeking(1)).looks_ahead
+def test_an_on_bar_strategy_that_peeks_trades_nothing_and_does_no_harm():
+    result = run(BARS, peeking(1))
+    assert result.orders.empty
+    assert not check_honesty(result).looks_ahead
+
+
+def burgling(view: Any) -> dict[str, float]:
+    """Takes tomorrow's closes out of the engine's own book."""
+    closes = view._book._kept[0][FIELDS.index("close")]
+    later = min(view.t + 1, len(closes) - 1)
+    return {s: 0.1 if closes[later, n] > closes[view.t, n] else 0.0 for n, s in enumerate(view.bars.symbols)}
+
+
+def test_an_on_bar_strategy_that_gets_at_later_bars_is_caught():
+    honesty = checked(OnBar(burgling, warmup=WARMUP))
+    assert honesty.looks_ahead
+    assert "later bars are not there yet" in honesty.checks[0].finding
+
+
+def test_an_on_bar_strategy_that_knows_where_the_bars_end_is_caught():
+    """It goes flat 250 bars before the end, and is bold after that."""
+    def answer(view):
+        left = len(whole_panel(view.bars.close)) - view.t
+        return dict.fromkeys("ABC", 0.1 if left < 250 and view.t % 2 else 0.0)
+
+    honesty = checked(OnBar(answer, warmup=WARMUP))
+    assert honesty.looks_ahead
+    assert "when the bars end there" in honesty.checks[0].finding
+
+
+def test_an_on_bar_strategy_may_remember_its_own_past_bars():
+    """State that begins anew with each run: the highest close so far, kept in the strategy."""
+    class Highest(OnBar):
+        def on_bar(self, view):
+            if view.t == WARMUP:
+                self.top = view.bars.close.max(axis=0)
+            self.top = np.maximum(self.top, view.bars.close[-1])
+            return np.where(view.bars.close[-1] >= 0.97 * self.top, 0.1, 0.0)
+
+    result = run(BARS, Highest({}, warmup=WARMUP))
+    assert result.n_trades > 10
+    assert not check_honesty(result).looks_ahead
 
 
 def test_a_random_on_bar_strategy_is_caught():
@@ -300,6 +376,12 @@ def test_the_table_and_the_record():
     assert set(honesty.table().iloc[:2, 1]) == {"passed"}
     assert set(honesty.to_dict()) == {"look-ahead", "warm-up", "costs"}
     assert honesty.to_dict()["look-ahead"]["passed"] is True
+
+
+def test_it_shows_itself_in_a_line_and_as_its_table():
+    honesty = checked(Computed(lambda close: level(close.shift(-1) > close)))
+    assert repr(honesty) == "<Honesty: look-ahead FAILED, warm-up FAILED, costs passed>"
+    assert honesty._repr_html_() == honesty.table()._repr_html_()
 
 
 def test_the_same_seed_says_the_same():

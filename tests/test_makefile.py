@@ -5,6 +5,7 @@ Which environment it takes, when it installs, what it prints, and what it keeps 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -27,6 +28,7 @@ case "$*" in
     *ensurepip*) [ -z "$PRETEND_NO_VENV" ] ;;
     "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
     "-m pip install "*) echo "pip talks"; [ -z "$PRETEND_PIP_FAILS" ] ;;
+    "-m botlib.warmup") [ -z "$PRETEND_NO_WARMUP" ] ;;
     "-m botlib "*) echo "a table" ;;
 esac
 """
@@ -75,6 +77,8 @@ def test_help_is_the_default_and_lists_every_target(project):
     done = project.make("help")
     assert set(re.findall(r"^  make (\S+) +\S.+$", done.stdout, re.MULTILINE)) == targets
     assert {"run", "test", "quick", "lab", "golden", "bench", "lock", "clean"} <= targets
+    assert done.stdout.index("To use botlib:") < done.stdout.index("make run") < done.stdout.index("To work on botlib")
+    assert done.stdout.index("To work on botlib") < done.stdout.index("make test")
     assert project.make().stdout == done.stdout
     assert project.calls == ""
 
@@ -98,6 +102,25 @@ def test_a_second_run_installs_nothing_until_the_project_changes(project):
     assert len(project.installs) == 1
     project.make("run", PRETEND_VERSION="3.13.0")
     assert len(project.installs) == 1
+
+
+def test_the_engine_is_compiled_with_the_environment_and_not_again(project):
+    project.make("run")
+    assert project.calls.splitlines()[-2].startswith("-m botlib.warmup |")
+    project.make("run")
+    assert "botlib.warmup" not in project.calls
+
+
+def test_an_interrupted_warm_up_stops_nothing(project):
+    done = project.make("run", PRETEND_NO_WARMUP="1")
+    assert (done.returncode, done.stdout) == (0, "a table\n")
+
+
+def test_the_lab_asks_nothing_about_news_unless_the_user_wants_it(project):
+    said = project.make("-n", "lab").stdout
+    folder = re.search(r'JUPYTER_CONFIG_PATH="([^"$]+)', said)[1].removeprefix(str(project.folder) + "/")
+    defaults = json.loads((ROOT / folder / "labconfig" / "default_setting_overrides.json").read_text())
+    assert defaults == {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}
 
 
 def test_tests_need_more_than_a_run_but_not_the_other_way_round(project):

@@ -15,6 +15,7 @@ from botlib import report, style, wording
 from botlib.backtesting import backtest
 from botlib.bars import Bars
 from botlib.errors import InputError
+from botlib.honesty import Honesty
 from botlib.metrics import METRICS
 from botlib.params import Costs, Risk
 from botlib.safety import SafetyControls
@@ -71,10 +72,10 @@ SOME = [("AAA", 5, 9, 300.0, "target"), ("AAA", 20, 30, -150.0, "stop"), ("BBB",
 
 
 @pytest.mark.parametrize(("written", "text"), [
-    (wording.percent(-12.345), "-12.3 %"), (wording.percent(3.0, sign=True, digits=0), "+3 %"),
+    (wording.percent(-12.345), "−12.3 %"), (wording.percent(3.0, sign=True, digits=0), "+3 %"),
     (wording.percent(-0.04), "0.0 %"), (wording.percent(0.2, digits=0), "0 %"), (wording.percent(1234.5), "1,234.5 %"),
     (wording.percent(float("nan")), "–"), (wording.percent(float("inf")), "–"),
-    (wording.money(-1234.567, digits=2), "-$1,234.57"), (wording.money(1234.5, sign=True), "+$1,234"),
+    (wording.money(-1234.567, digits=2), "−$1,234.57"), (wording.money(1234.5, sign=True), "+$1,234"),
     (wording.money(-0.2), "$0"), (wording.money(float("nan")), "–"),
     (wording.plural(1, "trade"), "1 trade"), (wording.plural(1698, "trade"), "1,698 trades"),
     (wording.limit_label("max_daily_loss_pct"), "Daily loss"), (wording.interval_label("15m"), "15-minute bars"),
@@ -92,11 +93,11 @@ def test_summary_writes_units_and_a_dash_where_there_is_no_figure():
         "total_return_pct": -6.482, "sharpe": 1.234, "max_drawdown_days": 1111.0, "trades": 1698.0,
         "profit_factor": float("nan"), "average_trade": -720.234, "final_equity": 93_517.894}))
     assert list(table.columns) == ["Strategy", "Buy and hold"] and len(table) == len(METRICS)
-    expected = {"Total return": "-6.5 %", "Sharpe ratio": "1.23", "Maximum drawdown, length": "1,111 days",
-                "Closed trades": "1,698", "Profit factor": "–", "Average trade": "-$720.23",
+    expected = {"Total return": "−6.5 %", "Sharpe ratio": "1.23", "Maximum drawdown, length": "1,111 days",
+                "Closed trades": "1,698", "Profit factor": "–", "Average trade": "−$720.23",
                 "Final account value": "$93,517.89"}
     assert table["Strategy"][list(expected)].to_dict() == expected
-    assert table.loc["Maximum drawdown", "Buy and hold"] == "-12.0 %"
+    assert table.loc["Maximum drawdown", "Buy and hold"] == "−12.0 %"
     assert table.loc["Sharpe ratio", "Buy and hold"] == "–"
 
 
@@ -139,8 +140,62 @@ def test_the_largest_trades_in_order_of_exit():
     assert table.loc[0, ["Entry", "Exit", "Entry price", "Return", "Bars held"]].tolist() == [
         "2010-01-11", "2010-01-15", "$100.00", "+3.00 %", "4"]
     assert len(report.trades_table(result_of(trades=SOME), 99)) == 4 and len(report.trades_table(result_of())) == 0
-    with pytest.raises(InputError, match="n = 0 is out of range: valid is at least 1"):
+    with pytest.raises(InputError, match="n = 0 is out of range: valid is a whole number of at least 1"):
         report.trades_table(result_of(), 0)
+
+
+def test_a_table_says_what_it_leaves_out():
+    table = report.trades_table(result_of(trades=SOME), 2)
+    assert "The 2 of 4 trades with the largest gain or loss, in order of exit" in table._repr_html_()
+    assert repr(table).startswith("The 2 of 4 trades")
+    assert "of 4 trades" not in report.trades_table(result_of(trades=SOME), 4)._repr_html_()
+
+
+def test_a_table_without_rows_says_so():
+    result = result_of(bars_of(actions=SPLIT.iloc[:0]))
+    result.warnings = []
+    for make, words in ((report.trades_table, "No closed trade."), (report.halts_table, "No safety limit acted."),
+                        (report.warnings_table, "No warnings.")):
+        assert make(result)._repr_html_() == f"<p>{words}</p>" and repr(make(result)) == words
+    assert repr(report.findings_table(result.bars)) == "No findings."
+    assert repr(report.actions_table(result.bars)) == "No splits, no dividends."
+    assert repr(report.actions_table(bars_of())) == "Splits and dividends are not known."
+
+
+def test_actions_are_listed_within_the_bars():
+    rows = [("BBB", "2010-02-01", "split", 2.0), ("BBB", "2010-01-20", "split", 1.5),
+            ("BBB", "2009-06-01", "split", 3.0), ("AAA", "2010-03-01", "cash_dividend", 0.25),
+            ("AAA", "2010-04-01", "cash_dividend", 0.2625), ("AAA", "2010-02-15", "split", 0.1)]
+    actions = pd.DataFrame(rows, columns=["symbol", "ex_date", "type", "value"])
+    actions["ex_date"], actions["pay_date"] = pd.to_datetime(actions["ex_date"]), pd.NaT
+    table = report.actions_table(bars_of(actions=actions))
+    assert table.to_numpy().tolist() == [
+        ["AAA", "1 for 10 on 2010-02-15", "2", "$0.2625 a share on 2010-04-01"],
+        ["BBB", "3 for 2 on 2010-01-20, 2 for 1 on 2010-02-01", "0", ""]]
+
+
+def test_quantiles_in_words():
+    table = pd.DataFrame({"signal_from": [-10.466], "signal_to": [3.0], "mean_return_pct": [-0.456],
+                          "standard_error_pct": [0.5], "median_return_pct": [0.25], "positive_pct": [53.51],
+                          "observations": [2407]}, index=[1])
+    shown = report.quantiles_table(table, 10)
+    assert shown.to_numpy().tolist() == [["1", "−10.47", "3.00", "−0.46 %", "0.50 %", "+0.25 %", "53.5 %", "2,407"]]
+    assert "next 10 bars" in shown._repr_html_()
+
+
+def test_the_cost_figure_spans_its_data():
+    costs = pd.DataFrame({"slippage_bps": [0.0, 1.0, 2.0, 100.0], "total_return_pct": [3.0, 2.0, 1.0, -5.0]})
+    honesty = Honesty((), costs, 30.0)
+    ax = report.cost_figure(honesty, result_of()).axes[0]
+    low, high = ax.get_xlim()
+    assert -0.5 < low < 0.0 and 100.0 < high < 200.0
+    assert ax.get_title(loc="left") == "Slippage of 30.0 bps takes the edge"
+
+
+@pytest.mark.parametrize(("colour", "ink"), [((1, 1, 1), style.INK), ((0, 0, 0), "white"),
+                                             ((0.0, 0.447, 0.698), "white"), ((0.965, 0.965, 0.965), style.INK)])
+def test_ink_stands_out_from_what_is_under_it(colour, ink):
+    assert style.ink_on(colour) == ink
 
 
 # --- Account figures --------------------------------------------------------------------------------------------------
@@ -207,7 +262,7 @@ def test_monthly_figure_writes_each_month_and_year():
     ax = report.monthly_figure(result_of(bars_of(index), equity=[100.0, 110.0, 99.0, 198.0])).axes[0]
     cells = [t.get_text() for t in ax.texts]
     assert cells.count("10.0") == 3  # December, 2010, and 2010 of buy and hold, which goes 100 110 120 130
-    assert {"−10.0", "100", "80.0"} <= set(cells)  # 0.9 x 2 = 1.8 in 2011
+    assert {"−10.0", "100.0", "80.0"} <= set(cells)  # 0.9 x 2 = 1.8 in 2011
     assert ax.get_title(loc="left") == "Monthly returns in percent: 2 of 4 months up"
     assert "Best +100.0 % in Feb 2011; worst −10.0 % in Jan 2011" in cells
     mesh = next(c for c in ax.collections if isinstance(c, QuadMesh))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -16,9 +17,9 @@ import nbformat
 import pytest
 import run_helpers as helpers
 
-from botlib import job, run
+from botlib import job, provenance, run
 from botlib.config import BacktestParams
-from botlib.errors import DataError, InputError, StrategyError
+from botlib.errors import DataError, InputError, RunFailed, StrategyError
 
 pytestmark = pytest.mark.slow  # each run starts a kernel
 
@@ -352,3 +353,43 @@ def test_job_keeps_the_text_it_checked(tmp_path):
     helpers.write_notebook(project / "notebooks" / "10_backtest.ipynb", "raise SystemExit('changed since')")
     assert run.execute(work).result["status"] == "ok"
     assert work.params == BacktestParams.from_mapping(work.params.plain())
+
+
+# --- a disk that is full, a flood of output, an error in a cell -----------------------------------------------------
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_no_half_run(tmp_path, monkeypatch):
+    def full(_path, _text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    project = helpers.make_project(tmp_path)
+    work = job.prepare(root=project)
+    monkeypatch.setattr(provenance, "write_atomically", full)
+    with pytest.raises(RunFailed, match=r"outputs/backtest cannot be written \(No space left on device\): free some"):
+        run.execute(work)
+    assert helpers.runs(project) == []
+
+
+def test_a_full_disk_that_a_cell_meets_is_told_as_such(tmp_path):
+    project = helpers.make_project(tmp_path, "raise OSError(28, 'No space left on device')")
+    with pytest.raises(RunFailed, match=r"outputs/backtest cannot be written \(No space left on device\)"):
+        execute(project)
+    assert [folder.name.endswith("_failed") for folder in helpers.runs(project)] == [True]
+
+
+def test_a_flood_of_output_is_cut_and_the_run_goes_on(tmp_path):
+    flood = "for i in range(20_000): print('line', i, '-' * 50)"
+    result = execute(helpers.make_project(tmp_path, flood, helpers.RESULT))
+    said = texts(result.notebook)
+    assert "line 0 -" in said and "output-cut: " in said and "line 19999" not in said
+    assert len(said) < 210_000
+
+
+def test_an_error_of_a_strategy_in_a_cell_names_the_cell(tmp_path):
+    strategy = "from botlib import Strategy\nfrom dataclasses import dataclass\n@dataclass(frozen=True)\n" \
+               "class Mine(Strategy):\n    def targets(self, bars):\n        return 1 / 0"
+    trade = "import botlib\np = botlib.providers.load('sample')\n" \
+            "f = p.download_bars(symbols=['IBM'], period='1y', interval='1d')\n" \
+            "botlib.backtest(botlib.Bars.from_frame(f), Mine())"
+    with pytest.raises(StrategyError, match=r"ZeroDivisionError: division by zero \(cell In \[3\], line 6\)"):
+        execute(helpers.make_project(tmp_path, strategy, trade))

@@ -5,18 +5,21 @@ from __future__ import annotations
 import dataclasses
 import linecache
 import os
+import pickle
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 import pytest
+from engine_helpers import make_bars
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import botlib
 import botlib.strategies as strategies
 from botlib.bars import Bars
 from botlib.errors import InputError, StrategyError
@@ -346,7 +349,7 @@ def test_parameters_become_plain_python_numbers():
     ({"mode": [1]}, "Declared.mode = [1] is a list; it must be 'fast' or 'slow'."),
     ({"ratio": -1}, "Declared.ratio = -1 is out of range: valid is at least 0."),
     ({"ratio": NAN}, "Declared.ratio = nan: it must be a finite number."),
-    ({"ratio": None}, "Declared.ratio = None is a NoneType; it must be float."),
+    ({"ratio": None}, "Declared.ratio = None; it must be float."),
     ({"limit": 10}, "Declared.limit = 10 is out of range: valid is at most 9."),
     ({"mode": "medium"}, "Declared.mode = 'medium' is a str; it must be 'fast' or 'slow'."),
     ({"on": 1}, "Declared.on = 1 is an int; it must be bool."),
@@ -383,6 +386,48 @@ def undecorated_child():
     return Idea
 
 
+def annotated():
+    class Idea(Strategy):
+        lookback: int = 5
+
+        def targets(self, bars):
+            return None
+    return Idea
+
+
+def annotated_grandparent():
+    class Middle(Strategy):
+        lookback: int = 5
+
+    @dataclass(frozen=True)
+    class Idea(Middle):
+        def targets(self, bars):
+            return None
+    return Idea
+
+
+def with_an_init():
+    class Idea(Strategy):
+        def __init__(self, lookback):
+            self.lookback = lookback
+
+        def targets(self, bars):
+            return None
+    return Idea
+
+
+class Always(Strategy):
+    """Without parameters there is nothing to decorate."""
+
+    unit = "shares"
+    warmup: int = 3
+    held: ClassVar[float] = 10.0
+    size = 10.0
+
+    def targets(self, bars):
+        return np.full(bars.shape, self.size)
+
+
 def thawed():
     @dataclass
     class Idea:
@@ -405,7 +450,13 @@ def without(**changes):
                     "@dataclass(frozen=True) above 'class Idea'."),
     (undecorated_child(), "Idea is not a dataclass (its parameter 'rsi_period' would be ignored): write "
                           "@dataclass(frozen=True) above 'class Idea'."),
-    (type("Idea", (), {}), "Idea is not a dataclass: write @dataclass(frozen=True) above 'class Idea'."),
+    (type("Idea", (), {}), "Idea has no targets(bars) and no on_bar(view): define one of them."),
+    (with_an_init(), "Idea has an __init__ of its own, which hides its parameters: write them as fields, "
+                     "'lookback: int = param(20)', and @dataclass(frozen=True) above 'class Idea'."),
+    (annotated(), "Idea is not a dataclass (its parameter 'lookback' would be ignored): write "
+                  "@dataclass(frozen=True) above 'class Idea'."),
+    (annotated_grandparent(), "Middle is not a dataclass (its parameter 'lookback' would be ignored): write "
+                              "@dataclass(frozen=True) above 'class Middle'."),
     (thawed(), "Idea is not frozen: write @dataclass(frozen=True) above 'class Idea'."),
     (without(targets=None), "Idea has no targets(bars) and no on_bar(view): define one of them."),
     (dataclass(frozen=True)(type("Idea", (Strategy,), {})),
@@ -415,7 +466,7 @@ def without(**changes):
     (without(warmup=lambda self: 5), "Idea.warmup is a method: write @property above it."),
     (without(warmup=-1), "Idea.warmup = -1: it must be a whole number of bars, 0 or more."),
     (without(warmup=property(lambda self: 1 / 0)), "Idea.warmup raised ZeroDivisionError: division by zero."),
-], ids=range(11))
+], ids=range(14))
 def test_what_is_no_strategy(cls, sentence):
     with pytest.raises(StrategyError) as error:
         load(cls)
@@ -427,6 +478,37 @@ def test_undecorated_strategies_cannot_be_made():
         undecorated()()
     with pytest.raises(StrategyError, match="^Idea is not a dataclass"):
         undecorated_child()()
+
+
+def test_a_class_without_parameters_needs_no_decorator():
+    strategy = Always()
+    assert load(Always).warmup == load(strategy).warmup == 3
+    assert len(describe(Always)) == 0
+    assert strategy_hash(strategy) == strategy_hash(pickle.loads(pickle.dumps(strategy)))
+    result = botlib.backtest(make_bars({"A": [50.0] * 6}), strategy, quiet=True)
+    assert result.positions["A"] == 10.0
+    assert type(result.fresh_strategy()) is Always
+    with pytest.raises(InputError, match="Always has no parameter 'size'. Valid: none"):
+        load(Always, {"size": 5.0})
+    with pytest.raises(InputError, match="Always has no parameter 'size'"):
+        Always(size=5.0)
+
+
+def test_memory_is_no_parameter():
+    @dataclass(frozen=True)
+    class Idea(Strategy):
+        lookback: int = param(5)
+        memory: dict = field(init=False, repr=False, compare=False, default_factory=dict)
+
+        def on_bar(self, view):
+            self.memory[view.t] = view.equity
+
+    strategy = Idea()
+    before = strategy_hash(strategy)
+    strategy.memory["seen"] = 1
+    assert strategy_hash(strategy) == before
+    assert list(describe(strategy).index) == ["lookback"]
+    assert load(strategy, {"lookback": 7}).memory == {}
 
 
 def test_a_subclass_may_change_the_warmup_alone():
@@ -522,7 +604,7 @@ def test_a_module_is_found_from_the_root(ideas):
     ("ideas/breakout.py:HELPER", {}, "ideas/breakout.py has no class 'HELPER'. Found: Breakout."),
     ("ideas/breakout.py", {}, "strategy 'ideas/breakout.py' names a file but no class: write "
      "'ideas/breakout.py:Breakout'. Found: Breakout, Helper."),
-    ("ideas/breakout.py:Helper", {}, "Helper is not a dataclass: write @dataclass(frozen=True) above 'class Helper'."),
+    ("ideas/breakout.py:Helper", {}, "Helper has no targets(bars) and no on_bar(view): define one of them."),
     ("no_such_package.ideas:Breakout", {}, "no module 'no_such_package.ideas' to load a strategy from (missing: "
      "'no_such_package'); a file is named as 'path/to/file.py:Class'."),
     ("json:Nothing", {}, "json has no class 'Nothing'. It defines no strategy."),

@@ -278,7 +278,7 @@ def test_the_default_session_is_a_browsers_with_our_timeout(monkeypatch):
 
 def test_without_yfinance_the_command_that_installs_it_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "yfinance", None)
-    with pytest.raises(InputError, match=r"needs yfinance, which is not installed: .* -m pip install 'yfinance<2'"):
+    with pytest.raises(InputError, match=r"needs yfinance, which is not installed: .* pip install 'botlib\[yahoo\]'"):
         providers.load("yahoo")
 
 

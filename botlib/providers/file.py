@@ -46,7 +46,10 @@ class FileProvider:
         known, pay_date. Dividends of split-adjusted bars are in adjusted shares.
     extra : sequence of str
         Further numeric columns to keep, by their name in the file.
+    decimal : str
+        Decimal mark of a CSV file's numbers, "." or ",".
 
+    The columns of a CSV file are separated by commas; without one in the header by semicolons, tabs or "|".
     Labels are the START of each bar. An empty cell is NaN. Every fault of a file is one sentence that names file, line,
     column and value.
     """
@@ -55,11 +58,15 @@ class FileProvider:
 
     def __init__(self, path: str | Path, *, symbol: str | None = None, columns: Mapping[str, str] | None = None,
                  tz: str | None = None, date_format: str | None = None, interval: str | None = None,
-                 adjustment: str = "raw", actions: str | Path | None = None, extra: Sequence[str] = ()) -> None:
+                 adjustment: str = "raw", actions: str | Path | None = None, extra: Sequence[str] = (),
+                 decimal: str = ".") -> None:
         self.path = Path(path)
         self.symbol, self.columns, self.tz, self.date_format = symbol, dict(columns or {}), tz, date_format
         self.adjustment, self.extra = adjustment, tuple(extra)
+        self.decimal = decimal
         adjust.check_how(adjustment)
+        if decimal not in (".", ","):
+            raise InputError(f"decimal = {decimal!r}: it must be '.' or ','.")
         if interval is not None:
             frames.check_interval(interval)
         if tz is not None:
@@ -103,17 +110,30 @@ class FileProvider:
             if self._actions_path is None:
                 warn("no-actions", f"prices of {symbol} are as they stand in {self.path}: without an actions file they "
                      "cannot be adjusted.")
+                return frames.adjusted(bars, symbol, adjust.no_actions(), have=self.adjustment)
             return frames.adjusted(bars, symbol, self.actions([symbol]), have=self.adjustment)
         return bars
 
     def actions(self, symbols: Sequence[str]) -> pd.DataFrame:
-        """See `MarketDataProvider.actions`: what the actions file says; empty without one."""
+        """See `MarketDataProvider.actions`: what the actions file says; empty without one, with a named warning."""
         names = frames.check_symbols(symbols)
         if self._actions_path is None:
+            warn("no-actions", f"splits and dividends of {self.path} are not known: there is no actions file. Give "
+                 "actions=, or pass none to Bars.")
             return adjust.no_actions()
         if self._actions is None:
-            self._actions = _read_actions(self._actions_path)
+            self._actions = _read_actions(self._actions_path, self.decimal)
         return adjust.check_actions(self._actions[self._actions["symbol"].isin(names)])
+
+    @property
+    def knows_actions(self) -> bool:
+        """Whether there is an actions file: without one an empty table means "not known", not "there were none"."""
+        return self._actions_path is not None
+
+    def held_interval(self, symbols: Sequence[str]) -> str:
+        """The interval of the first symbol's bars."""
+        symbol = frames.check_symbols(symbols)[0]
+        return self._load_for(symbol)[1]
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -149,18 +169,25 @@ class FileProvider:
 
     def _bars(self, symbol: str, interval: str) -> pd.DataFrame:
         frames.check_interval(interval)
+        table, have = self._load_for(symbol)
+        if interval != have:
+            longer = INTERVALS.index(interval) > INTERVALS.index(have)
+            todo = f"ask for {have} and make longer ones with bars.resample({interval!r})" if longer else (
+                f"shorter ones cannot be made of them; ask for {have}")
+            raise InputError(f"interval = {interval!r} is not what {self.path} holds, which is {have} bars: {todo}.")
+        return table[symbol]
+
+    def _load_for(self, symbol: str) -> tuple[dict[str, pd.DataFrame], str]:
+        """Bars by symbol, and their interval, of the file that holds ``symbol``."""
         if self.path.is_dir():
             if symbol not in self._files:
                 raise self._unknown(symbol, sorted(self._files))
-            table, have = self._load(self._files[symbol], symbol)
+            found = self._load(self._files[symbol], symbol)
         else:
-            table, have = self._load(self.path, self.symbol or stem(self.path).upper())
-        if symbol not in table:
-            raise self._unknown(symbol, sorted(table))
-        if interval != have:
-            raise InputError(f"interval = {interval!r} is not what {self.path} holds, which is {have} bars: ask for "
-                             f"{have} and resample the Bars.")
-        return table[symbol]
+            found = self._load(self.path, self.symbol or stem(self.path).upper())
+        if symbol not in found[0]:
+            raise self._unknown(symbol, sorted(found[0]))
+        return found
 
     def _unknown(self, symbol: str, known: Sequence[str]) -> InputError:
         listed = ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")
@@ -178,7 +205,7 @@ class FileProvider:
         return self._read[path][1:]
 
     def _parse(self, path: Path, symbol: str) -> tuple[dict[str, pd.DataFrame], str]:
-        table = Table(path)
+        table = Table(path, self.decimal)
         found = table.named(self.columns, _BAR_COLUMNS, ("timestamp", *COLUMNS))
         values = {our: table.numbers(found[our]) for our in COLUMNS}
         for name in self.extra:
@@ -211,10 +238,10 @@ def _ordered(table: Table, column: str, frame: pd.DataFrame, rows: np.ndarray, s
     return frame.iloc[order]
 
 
-def _read_actions(path: Path) -> pd.DataFrame:
+def _read_actions(path: Path, decimal: str) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"actions = {str(path)!r} is not a file.")
-    table = Table(path)
+    table = Table(path, decimal)
     found = table.named({}, adjust.ACTION_COLUMNS, adjust.ACTION_COLUMNS[:4])
     rows = pd.DataFrame({our: table.frame[theirs].astype("str").str.strip() for our, theirs in found.items()})
     rows["value"] = table.numbers(found["value"])

@@ -44,8 +44,8 @@ class Table:
     Raises `ProviderError` when the file cannot be read, `DataError` when it is no table or has no rows.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, decimal: str = ".") -> None:
+        self.path, self.decimal = path, decimal
         self.is_text = not path.name.lower().endswith(".parquet")
         try:
             frame = self._read_csv() if self.is_text else self._read_parquet()
@@ -60,8 +60,9 @@ class Table:
             # Lines stay countable for messages: blank ones are read as rows and dropped with their numbers.
             with warnings.catch_warnings():
                 warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
-                frame = pd.read_csv(self.path, dtype="str", keep_default_na=False, skip_blank_lines=False,
-                                    index_col=False, encoding="utf-8-sig", compression="infer", skipinitialspace=True)
+                frame = pd.read_csv(self.path, sep=self._separator(), dtype="str", keep_default_na=False,
+                                    skip_blank_lines=False, index_col=False, encoding="utf-8-sig",
+                                    compression="infer", skipinitialspace=True)
         except pd.errors.EmptyDataError:
             raise DataError(f"{self.path} is empty: it needs a header (date,open,high,…) and bars.") from None
         except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError, gzip.BadGzipFile) as error:
@@ -70,6 +71,13 @@ class Table:
         frame.index = pd.RangeIndex(2, len(frame) + 2)  # line numbers; the header is line 1
         frame = frame.fillna("")
         return frame[(frame != "").any(axis=1)]
+
+    def _separator(self) -> str:
+        """What stands between the names of the header: a comma, else the semicolon, tab or bar that it has most of."""
+        opened = gzip.open if self.path.name.lower().endswith(".gz") else open
+        with opened(self.path, "rt", encoding="utf-8-sig") as stream:
+            header = stream.readline(1_000_000)
+        return "," if "," in header else max(",;\t|", key=header.count)
 
     def _read_parquet(self) -> pd.DataFrame:
         import pyarrow
@@ -117,6 +125,9 @@ class Table:
                                  f"columns={{{str(options[0])!r}: {our!r}}}.")
             if options:
                 found[our] = options[0]
+        if self.is_text and len(self.frame.columns) == 1 and len(needed) > 1:
+            raise InputError(f"{self.path} has one column, {self._listed()!r}: separate its columns by a comma, a "
+                             "semicolon, a tab or '|'.")
         for our in needed:
             if our not in found:
                 said = "date (or timestamp)" if our == "timestamp" else our
@@ -143,12 +154,19 @@ class Table:
         else:
             text = cells
             empty = cells.isna().to_numpy()
+        if self.is_text and self.decimal == ",":
+            text = text.str.replace(".", "\0", regex=False).str.replace(",", ".", regex=False)
         values = pd.to_numeric(text.where(~empty), errors="coerce").to_numpy(dtype="float64", na_value=np.nan)
         bad = np.flatnonzero(~np.isfinite(values) & ~empty)
         if len(bad):
-            hint = ", without thousands separators" if "," in str(cells.iloc[bad[0]]) else ""
-            raise self.fault(int(bad[0]), column, f"not a number; write it as 1234.5{hint}")
+            raise self.fault(int(bad[0]), column, self._number_hint(str(cells.iloc[bad[0]]).strip()))
         return values
+
+    def _number_hint(self, cell: str) -> str:
+        if self.decimal == ",":
+            return "not a number with decimal=','; write it as 1234,5, without thousands separators"
+        comma = ", without thousands separators; a decimal comma needs decimal=','" if "," in cell else ""
+        return f"not a number; write it as 1234.5{comma}"
 
     def times(self, column: str, tz: str | None, date_format: str | None) -> tuple[pd.DatetimeIndex, bool]:
         """(rows,) tz-aware labels in exchange time, and whether they are sessions (dates).

@@ -262,7 +262,7 @@ def _load_yfinance() -> Any:
         import yfinance
     except ImportError:
         raise InputError(f"the provider yahoo needs yfinance, which is not installed: {sys.executable} -m pip install "
-                         "'yfinance<2'") from None
+                         "'botlib[yahoo]'") from None
     logging.getLogger("yfinance").addHandler(logging.NullHandler())  # what it logs reaches the caller as an error
     return yfinance
 

@@ -1,4 +1,4 @@
-"""What a strategy is: frozen parameters, a unit, a warm-up, and targets.
+"""What a strategy is: frozen parameters, a unit, a warm-up, and targets or ``on_bar``.
 
 A user's own strategy is about ten lines::
 
@@ -21,17 +21,19 @@ from __future__ import annotations
 
 import builtins
 import dataclasses
+import inspect
 import math
 import numbers
 import sys
 import types
 import typing
+from collections.abc import Iterable
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
 from botlib.bars import Bars
-from botlib.errors import InputError, StrategyError
+from botlib.errors import InputError, StrategyError, nearest
 
 UNITS = ("weight", "shares")
 _PLAIN = {"int": int, "float": float, "str": str, "bool": bool}
@@ -39,12 +41,9 @@ _PLAIN = {"int": int, "float": float, "str": str, "bool": bool}
 
 @runtime_checkable
 class StrategyLike(Protocol):
-    """The protocol; inherit `Strategy` to get parameter checks for free.
+    """The protocol: ``unit``, ``warmup``, and ``targets(bars)`` or ``on_bar(view)``, all as `Strategy` describes them.
 
-    ``unit`` is "weight" (targets are fractions of equity, 0.10 = 10 %) or "shares". ``warmup`` is the number of bars
-    after which more history changes no target: nothing is decided before bar index ``warmup``. ``targets(bars)`` gives
-    a (T, N) array or a labelled frame: positive long, negative short, 0 flat, NaN keep. A strategy that must see its
-    own positions defines ``on_bar(view)`` instead.
+    Inherit `Strategy` to get parameter checks for free.
     """
 
     unit: ClassVar[str]
@@ -62,12 +61,49 @@ def param(default: Any, *, low: float | None = None, high: float | None = None, 
 
 
 class Strategy:
-    """Base of strategies: checks each dataclass field's type and range, raising `InputError`.
+    """Base of strategies. A subclass defines ``targets(bars)``, or ``on_bar(view)`` when it must see its positions.
+
+    Parameters are annotated fields of a frozen dataclass; each one's type and range is checked, raising `InputError`.
+    A class without parameters needs no decorator.
+
+    ``targets(bars)`` is called once, with all bars, and returns a (T, N) array, or a DataFrame labelled with
+    ``bars.index`` and ``bars.symbols``: a target for each bar's close, positive long, negative short, 0 flat, NaN keep.
+    Row t may depend on rows up to t only; `botlib.check_honesty` sees whether it does.
+
+    ``on_bar(view)`` is called at the close of every bar from ``warmup`` on. `botlib.View` offers the bars so far and
+    the account: position, weight, entry price, cash, equity, open orders. It returns one of
+
+    - None: nothing to do;
+    - targets, by the rules that ``targets`` follows: a map {symbol: target} or a Series (a symbol left out keeps), or N
+      numbers in the order of ``view.bars.symbols``; ``unit`` governs them;
+    - orders: `botlib.buy`, `botlib.sell` (market, limit or stop) and `botlib.cancel`, one of them or a list, carried
+      out in this order. Their quantities are shares, whatever ``unit`` says, rounded down to whole ones unless
+      ``risk.fractional``.
+
+    What becomes of an order:
+
+    - It meets the next bar first, and is good for the session in which that bar lies: on daily bars for one bar;
+      intraday it works until the session's close, when what is not filled expires.
+    - One that adds to a position, or opens one, is an entry: it needs buying power, carries the bracket legs of `Risk`
+      around its own price, and is refused whole when a limit forbids it (``result.orders`` says which). A partly filled
+      entry is over with the bar that filled it: the rest is cancelled, the legs protect what was bought from the next
+      bar on.
+    - One against a position is an exit. It never sells more than is held, and cancels entries of the symbol that still
+      work. A market exit ends the legs; a limit or stop exit is refused while legs hold the shares.
+    - What a reduction, or a cancelled or expired exit, leaves is protected again from the next bar on.
+    - `botlib.cancel` ends working entries and exits that ``on_bar`` named, never legs.
+
+    State may be kept in ``self`` from bar to bar, but each run must begin the same: set it anew at the first bar
+    (``view.t == self.warmup``). A frozen dataclass can keep it in a field that is no parameter,
+    ``memory: dict = field(init=False, repr=False, compare=False, default_factory=dict)``.
 
     Attributes
     ----------
     unit : str
-        "weight" (default) or "shares".
+        What targets are: "weight" (default), fractions of equity, 0.10 = 10 %; or "shares".
+    warmup : int
+        Bars after which more history changes no target (default 0): nothing is decided before bar index ``warmup``. May
+        be a property that follows from the parameters.
     rebalance_tolerance_pct : float or None
         None (default): a target equal to the one held never rebalances. A number: it does once the position is
         further than this from its target, in percent of equity. May be a parameter.
@@ -75,6 +111,11 @@ class Strategy:
 
     unit: ClassVar[str] = "weight"
     rebalance_tolerance_pct: float | None = None
+
+    def __new__(cls, *unnamed: Any, **named: Any) -> Any:
+        if unnamed or named:  # before Python's own TypeError, which names neither the nearest nor the valid ones
+            check_names(cls, named, len(unnamed))
+        return super().__new__(cls)
 
     def __init__(self) -> None:
         # A dataclass brings its own __init__: only a class that is none comes here.
@@ -90,19 +131,24 @@ class Strategy:
         return 0
 
     def targets(self, bars: Bars) -> np.ndarray:
-        """(T, N) targets; NaN keeps."""
+        """(T, N) targets: positive long, negative short, 0 flat, NaN keeps."""
         raise NotImplementedError(f"{type(self).__name__} defines no targets(bars).")
 
 
 def check_class(cls: type) -> None:
-    """Raise `StrategyError` unless ``cls`` can be a strategy: a frozen dataclass that gives targets."""
+    """Raise `StrategyError` unless ``cls`` can be a strategy: it has targets or on_bar, a unit and a warm-up, and its
+    parameters, if any, are fields of a frozen dataclass."""
     name = cls.__name__
-    # A Field that still stands in the class was never made a parameter: this class lacks the decorator.
-    raw = [k for k, v in vars(cls).items() if isinstance(v, dataclasses.Field)]
-    if not dataclasses.is_dataclass(cls) or raw:
-        what = f" (its parameter '{raw[0]}' would be ignored)" if raw else ""
-        raise StrategyError(f"{name} is not a dataclass{what}: write @dataclass(frozen=True) above 'class {name}'.")
-    if not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+    for base in cls.__mro__:
+        lost = _undeclared(base)
+        if lost:
+            raise StrategyError(f"{base.__name__} is not a dataclass (its parameter '{lost[0]}' would be ignored): "
+                                f"write @dataclass(frozen=True) above 'class {base.__name__}'.")
+    if not dataclasses.is_dataclass(cls):
+        if cls.__init__ not in (Strategy.__init__, object.__init__):  # type: ignore[misc]
+            raise StrategyError(f"{name} has an __init__ of its own, which hides its parameters: write them as fields, "
+                                f"'lookback: int = param(20)', and @dataclass(frozen=True) above 'class {name}'.")
+    elif not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
         raise StrategyError(f"{name} is not frozen: write @dataclass(frozen=True) above 'class {name}'.")
     gives_targets = getattr(cls, "targets", Strategy.targets) is not Strategy.targets
     if not gives_targets and not hasattr(cls, "on_bar"):
@@ -113,9 +159,42 @@ def check_class(cls: type) -> None:
         raise StrategyError(f"{name} has no warmup: the number of bars after which more history changes no target.")
 
 
+def _undeclared(cls: type) -> list[str]:
+    """Parameters written into a class that lacks the decorator, which alone would make them some."""
+    if cls in (object, Strategy) or cls.__module__ == "typing" or "__dataclass_fields__" in vars(cls):
+        return []
+    fields = [k for k, v in vars(cls).items() if isinstance(v, dataclasses.Field)]
+    try:
+        annotated = inspect.get_annotations(cls)
+    except NameError:  # newer Pythons look names up only now
+        annotated = {}
+    return fields + [k for k, a in annotated.items() if k not in ("unit", "warmup") and "ClassVar" not in str(a)]
+
+
+def parameters(strategy: Any) -> tuple[dataclasses.Field[Any], ...]:
+    """The fields of a strategy or its class; a class that is no dataclass has none."""
+    return dataclasses.fields(strategy) if dataclasses.is_dataclass(strategy) else ()
+
+
+def check_names(cls: type, names: Iterable[Any], unnamed: int = 0) -> None:
+    """Raise `InputError` unless ``cls`` takes parameters of these names and so many without a name."""
+    if cls.__init__ is Strategy.__init__:  # type: ignore[misc]
+        check_class(cls)  # no dataclass: that may be what is wrong with it
+    taken = list(inspect.signature(cls.__init__).parameters.values())[1:]  # type: ignore[misc]
+    if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in taken):
+        return  # an __init__ of its own, which takes anything
+    valid = [p.name for p in taken]
+    listed = f"Valid: {', '.join(valid) or 'none'}."
+    for name in names:
+        if name not in valid:
+            raise InputError(f"{cls.__name__} has no parameter '{name}'{nearest(name, valid) or '.'} {listed}")
+    if unnamed > len(valid):
+        raise InputError(f"{cls.__name__} was given {unnamed} values without a name and takes {len(valid)}. {listed}")
+
+
 def check_parameters(strategy: Any) -> None:
     """Raise `InputError` for a parameter of the wrong type or out of its range; numpy scalars become plain numbers."""
-    for field in dataclasses.fields(strategy):
+    for field in parameters(strategy):
         label = f"{type(strategy).__name__}.{field.name}"
         value = getattr(strategy, field.name)
         plain = _checked_type(label, value, allowed_kinds(field, type(strategy)))
@@ -171,7 +250,8 @@ def _checked_type(label: str, value: Any, kinds: tuple[Any, ...]) -> Any:
     if isinstance(value, str) and str in kinds:
         return str(value)
     valid = " or ".join(k.__name__.replace("NoneType", "None") if isinstance(k, type) else repr(k) for k in kinds)
-    raise InputError(f"{label} = {value!r} is {_a(type(value).__name__)}; it must be {valid}.")
+    what = "" if value is None else f" is {_a(type(value).__name__)}"
+    raise InputError(f"{label} = {value!r}{what}; it must be {valid}.")
 
 
 def _a(noun: str) -> str:

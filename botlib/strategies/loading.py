@@ -22,7 +22,7 @@ import pandas as pd
 
 from botlib.errors import BotlibError, InputError, StrategyError, nearest
 from botlib.strategies import SHIPPED
-from botlib.strategies.base import Strategy, allowed_kinds, check_class, check_parameters
+from botlib.strategies.base import Strategy, allowed_kinds, check_class, check_names, check_parameters, parameters
 
 # Source text of classes that were loaded from a file; such a module is not in sys.modules, where inspect would look.
 _SOURCES: weakref.WeakKeyDictionary[type, str] = weakref.WeakKeyDictionary()
@@ -89,7 +89,7 @@ def strategy_hash(strategy: Any) -> str:
     identity = {
         "scheme": 1,
         "sources": [[base.__qualname__, _source(base)] for base in cls.__mro__ if not _is_foundation(base)],
-        "parameters": {field.name: repr(getattr(strategy, field.name)) for field in dataclasses.fields(strategy)},
+        "parameters": {field.name: repr(getattr(strategy, field.name)) for field in _parameters(cls)},
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
@@ -199,17 +199,13 @@ def _listed(found: list[str]) -> str:
 
 
 def _parameters(cls: type) -> list[dataclasses.Field[Any]]:
-    return [field for field in dataclasses.fields(cls) if field.init]
+    return [field for field in parameters(cls) if field.init]
 
 
 def _known_parameters(cls: type, params: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(params, Mapping):
         raise InputError(f"strategy parameters must be a mapping of names to values, not {type(params).__name__}.")
-    valid = [field.name for field in _parameters(cls)]
-    for name in params:
-        if name not in valid:
-            raise InputError(f"{cls.__name__} has no parameter '{name}'{nearest(name, valid) or '.'} "
-                             f"Valid: {', '.join(valid) or 'none'}.")
+    check_names(cls, params)
     return dict(params)
 
 

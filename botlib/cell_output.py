@@ -1,0 +1,49 @@
+"""An IPython extension for the runner's kernels: what one cell prints is cut at a length that a notebook can hold.
+
+A print in a strategy's loop makes millions of lines, since the honesty checks run the strategy many times. They would
+take minutes to record and leave a notebook that no browser opens.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+MAX_CHARACTERS = 200_000
+NOTE = (f"\noutput-cut: this cell prints more than {MAX_CHARACTERS:,} characters; the rest is left out. Print less, or "
+        "write to a file.\n")
+
+
+class _Meter:
+    """What the running cell has printed, standard output and errors together."""
+
+    def __init__(self) -> None:
+        self.printed = 0
+
+    def reset(self, *_info: Any) -> None:
+        self.printed = 0
+
+    def limit(self, stream: Any) -> None:
+        """Cut what is written to ``stream`` from now on."""
+        write = stream.write
+
+        def limited(text: str) -> int:
+            if self.printed > MAX_CHARACTERS:
+                return len(text)
+            if not text.startswith("\r"):  # a progress bar writes over itself
+                self.printed += len(text)
+            if self.printed > MAX_CHARACTERS:
+                write(text[:max(0, len(text) - (self.printed - MAX_CHARACTERS))] + NOTE)
+            else:
+                write(text)
+            return len(text)
+
+        stream.write = limited
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Called by IPython."""
+    meter = _Meter()
+    meter.limit(sys.stdout)
+    meter.limit(sys.stderr)
+    shell.events.register("pre_run_cell", meter.reset)
