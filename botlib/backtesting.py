@@ -150,6 +150,7 @@ def _after_own_warmup(targets: np.ndarray, bars: Bars, warmup: int) -> np.ndarra
         targets = targets.copy()
         for i, first in rows.items():
             targets[:first, i] = np.nan
+        targets.flags.writeable = False  # as all targets are: numba compiles once
     return targets
 
 

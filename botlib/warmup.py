@@ -43,13 +43,13 @@ def use_everything() -> None:
             return [cancel("AAPL"), buy("AAPL", 1)] if view.t % 2 else {"AAPL": 0.01}
 
     provider = providers.load("sample")
-    for symbols in (["AAPL", "MSFT"], ["AAPL", "FB"]):  # FB was listed later: its targets are arrays of another type
-        frame = provider.download_bars(symbols=symbols, period="2y", interval="1d")
-        bars = Bars.from_frame(frame, actions=provider.actions(symbols))
-        for strategy in (*(load(name) for name in SHIPPED), ByHand()):
-            result = backtest(bars, strategy, quiet=True)
-            _ = result.metrics, result.benchmark.metrics
-        check_honesty(backtest(bars, load("moving_average_cross"), quiet=True))
+    symbols = ["AAPL", "FB"]  # FB was listed later
+    frame = provider.download_bars(symbols=symbols, period="2y", interval="1d")
+    bars = Bars.from_frame(frame, actions=provider.actions(symbols))
+    for strategy in (*(load(name) for name in SHIPPED), ByHand()):
+        result = backtest(bars, strategy, quiet=True)
+        _ = result.metrics, result.benchmark.metrics
+    check_honesty(backtest(bars, load("moving_average_cross"), quiet=True))
     indicators.highest(bars.high, 5, lag=1), indicators.lowest(bars.low, 5, lag=1)
 
 

@@ -473,3 +473,18 @@ def test_progress_is_told_of_every_bar():
 
     botlib.backtest(make_bars({"A": [100.0] * 4}), OnBar({0: buy("A", 1)}), progress=bar_by_bar)
     assert seen == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("ends", ["cancel", "expire", "replace"])
+def test_two_entries_that_come_to_nothing_leave_the_target_that_was_held(ends):
+    """Then a target equal to the one held trades nothing."""
+    waiting = [buy("A", 5, limit=50.0), buy("A", 6, limit=51.0)]
+    answers = {0: {"A": 0.1}, 1: waiting, 2: None, 3: {"A": 0.1}}
+    if ends == "cancel":
+        answers[2] = botlib.cancel("A")
+    bars = minutes([100.0, 100.0, 110.0, 120.0, 120.0]) if ends == "cancel" else make_bars(
+        {"A": [100.0, 100.0, 110.0, 120.0, 120.0]})
+    if ends == "replace":
+        answers[3], answers[1] = {"A": 0.1}, [*waiting, sell("A", 50)]
+    result = run(bars, OnBar(answers))
+    assert [f[1:4] for f in fills(result)] == [("A", "buy", 100.0)] + [("A", "sell", 50.0)] * (ends == "replace")

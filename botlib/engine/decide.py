@@ -115,9 +115,9 @@ def submit_exit(w, t, symbol, quantity, purpose, kind, limit, stop):
 
 @compiled()
 def cancel_entries(w, t, symbol):
-    """A new target replaces what is still on its way in."""
+    """A new target replaces what is still on its way in; newest first, so that the target before the oldest is left."""
     ended = False
-    for i in range(w.n_open):
+    for i in range(w.n_open - 1, -1, -1):
         o = orders(w)[working(w)[i]]
         if o.symbol == symbol and o.purpose == ENTRY and o.status == WORKING:
             end_entry(w, working(w)[i], t, CANCELLED, R_REPLACED)
@@ -274,7 +274,7 @@ def cancel(w, t, symbol, only):
     Legs are not in the working list. What an exit leaves is protected again.
     """
     before, entries, exits = wanted(w)[symbol], False, False
-    for i in range(w.n_open - 1, -1, -1):  # the newest first: the target before the oldest is the one that is left
+    for i in range(w.n_open - 1, -1, -1):  # newest first, as in `cancel_entries`
         oid = working(w)[i]
         o = orders(w)[oid]
         if o.symbol != symbol or o.status != WORKING or (only >= 0 and oid != only):

@@ -164,8 +164,8 @@ def begin_session(w, t):
 
 @compiled()
 def expire_orders(w, t):
-    """The session's close ends day orders; an unfinished market exit stands over to the next session."""
-    for i in range(w.n_open):
+    """The session's close ends day orders, newest first; an unfinished market exit stands over to the next session."""
+    for i in range(w.n_open - 1, -1, -1):
         oid = working(w)[i]
         o = orders(w)[oid]
         if o.purpose == ENTRY:
@@ -188,7 +188,7 @@ def check_safety(w, t):
     w.state = safety.trading_state(w.equity, w.peak, w.day_start, was_halted, w.max_drawdown_pct, w.max_daily_loss_pct)
     if w.state == safety.HALTED and not was_halted:
         add_halt(w, t, 0, w.state, safety.fall_pct(w.equity, w.peak), w.max_drawdown_pct)
-        for i in range(w.n_open):
+        for i in range(w.n_open - 1, -1, -1):
             if orders(w)[working(w)[i]].purpose == ENTRY:
                 end_entry(w, working(w)[i], t, CANCELLED, R_KILL)
         drop_ended(w)
