@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from botlib.config import BacktestParams
     from botlib.errors import BotlibError, BotlibWarning, DataError, InputError, ProviderError, StrategyError
     from botlib.honesty import check_honesty
-    from botlib.orders import Cancel, Order, buy, cancel, sell
+    from botlib.orders import Cancel, Order, WorkingOrder, buy, cancel, sell
     from botlib.params import Costs, Risk
     from botlib.result import BacktestResult
     from botlib.result_file import save_backtest
@@ -28,9 +28,9 @@ _HOMES = {
     "BacktestParams": "config", "BacktestResult": "result", "Bars": "bars", "BotlibError": "errors",
     "BotlibWarning": "errors", "Cancel": "orders", "Costs": "params", "DataError": "errors", "InputError": "errors",
     "Order": "orders", "ProviderError": "errors", "Risk": "params", "SafetyControls": "safety",
-    "Strategy": "strategies", "StrategyError": "errors", "View": "view", "backtest": "backtesting", "buy": "orders",
-    "cancel": "orders", "check_honesty": "honesty", "param": "strategies", "save_backtest": "result_file",
-    "sell": "orders", "targets_from_signals": "strategies",
+    "Strategy": "strategies", "StrategyError": "errors", "View": "view", "WorkingOrder": "orders",
+    "backtest": "backtesting", "buy": "orders", "cancel": "orders", "check_honesty": "honesty", "param": "strategies",
+    "save_backtest": "result_file", "sell": "orders", "targets_from_signals": "strategies",
 }
 _MODULES = ("explore", "indicators", "metrics", "providers", "report", "rules", "strategies")
 

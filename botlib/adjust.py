@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from botlib.errors import DataError, InputError, nearest
+from botlib.errors import DataError, InputError, nearest, require
 
 ACTION_COLUMNS = ("symbol", "ex_date", "type", "value", "pay_date")
 ACTION_TYPES = ("split", "cash_dividend")
@@ -44,6 +44,7 @@ def check_actions(actions: pd.DataFrame) -> pd.DataFrame:
     ``pay_date`` may be missing (NaT). Raises `DataError` on a missing column, an unknown type, a value that is not
     above zero, a missing date, or two splits of one symbol on one date.
     """
+    require("actions", actions)
     missing = [c for c in ACTION_COLUMNS[:4] if c not in actions.columns]
     if missing:
         raise DataError(f"actions lack the column {missing[0]!r}; they need {', '.join(ACTION_COLUMNS[:4])} "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+import numbers
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Literal, get_args
@@ -15,10 +16,12 @@ from botlib import engine
 from botlib.bars import Bars
 from botlib.engine.book import Book, market_arrays, packed_settings
 from botlib.engine.state import ACTION, DIVIDEND, FEES, LAST, OUTSIDE, REGULAR, SPLIT
-from botlib.errors import BotlibError, InputError, StrategyError, nearest, require, warn
+from botlib.errors import BotlibError, InputError, StrategyError, StrategyFailed, nearest, require, warn
 from botlib.params import Costs, Risk
+from botlib.refusals import refused_orders
 from botlib.result import BacktestResult
 from botlib.safety import SafetyControls, check_position_limits
+from botlib.strategies.base import Strategy
 from botlib.strategies.targets import check_targets
 from botlib.view import run_on_bar
 
@@ -72,7 +75,7 @@ def backtest(bars: Bars, strategy: Any, *, cash: float = 100_000.0, risk: Risk =
         The strategy raises, or returns something else than targets.
     """
     _check_inputs(bars, strategy, cash, risk, costs, safety, convention, signal_adjustment)
-    warnings: list[str] = []
+    warnings = _doubtful(strategy)
     given = strategy if dataclasses.is_dataclass(strategy) else copy.copy(strategy)  # before it has seen the bars
     if convention == "broker":
         bars = _in_name_order(bars)
@@ -105,7 +108,7 @@ def _check_inputs(bars: Bars, strategy: Any, cash: float, risk: Risk, costs: Cos
                                ("signal_adjustment", signal_adjustment, get_args(Adjustment))):
         if value not in valid:
             raise InputError(f"{name} = {value!r} is unknown; valid: {', '.join(valid)}{nearest(value, valid)}")
-    if isinstance(cash, bool) or not isinstance(cash, (int, float)) or not (math.isfinite(cash) and cash > 0):
+    if isinstance(cash, bool) or not isinstance(cash, numbers.Real) or not (math.isfinite(cash) and cash > 0):
         raise InputError(f"cash = {cash!r} is out of range: valid is a number of dollars above 0.")
     if isinstance(strategy, type):
         raise InputError(f"strategy is the class {strategy.__name__}; give an instance: {strategy.__name__}().")
@@ -115,6 +118,14 @@ def _check_inputs(bars: Bars, strategy: Any, cash: float, risk: Risk, costs: Cos
         raise StrategyError(f"{type(strategy).__name__}.unit = {getattr(strategy, 'unit', None)!r}; "
                             'it must say what targets are: "weight" or "shares".')
     check_position_limits(risk, safety)
+
+
+def _doubtful(strategy: Any) -> list[str]:
+    """Warnings that the strategy's class alone gives."""
+    if hasattr(strategy, "on_bar") and getattr(type(strategy), "targets", Strategy.targets) is not Strategy.targets:
+        return [f"targets-unused: {type(strategy).__name__} has both on_bar and targets; on_bar is asked and targets "
+                "never is. Take one of them out."]
+    return []
 
 
 def strategy_targets(strategy: Any, bars: Bars, signal_adjustment: str, *, own_warmups: bool = True) -> np.ndarray:
@@ -128,7 +139,7 @@ def strategy_targets(strategy: Any, bars: Bars, signal_adjustment: str, *, own_w
     except BotlibError:
         raise
     except Exception as error:
-        raise StrategyError(f"{type(strategy).__name__}.targets raised {describe_error(error)}") from error
+        raise StrategyFailed(f"{type(strategy).__name__}.targets raised {describe_error(error)}") from error
     targets = check_targets(targets, bars, strategy)
     return _after_own_warmup(targets, bars, warmup_bars(strategy)) if own_warmups else targets
 
@@ -304,6 +315,7 @@ def _late_warnings(result: BacktestResult, quiet: bool, targets: np.ndarray | No
     if clipped:
         result.warnings.append(f"weights-clipped: {clipped:,} targets exceeded risk.max_position_pct = "
                                f"{result.risk.max_position_pct:g} and were cut to it.{_unit_hint(targets)}")
+    result.warnings.extend(refused_orders(result.book.rows("orders"), result.bars.sessions, result.bars.symbols))
     if result.costs.regulatory_fees and _fee_rows(int(result.bars.sessions[0]), int(result.bars.sessions[-1]))[1]:
         result.warnings.extend(_uncovered_fees(result))
     for text in () if quiet else result.warnings:

@@ -10,7 +10,7 @@ ignored-column, look-ahead-column, overlapping-bars, incomplete-bar.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -59,19 +59,24 @@ class Findings:
             first = errors[0]
             others = sorted({f.check for f in errors} - {first.check})
             also = f" Also found: {', '.join(others)}." if others else ""
-            raise DataError(f"{first.message}{self._more(first.check)}{also}")
+            raise DataError(f"{told(errors)[0][1]}{also}")
 
     def settle(self, stacklevel: int = 3) -> None:
         """Raise the first error, or warn once a check. ``stacklevel`` as `warnings.warn` would take it here."""
         self.raise_errors()
-        for check in dict.fromkeys(f.check for f in self.rows):
-            first = next(f for f in self.rows if f.check == check)
-            warn(check, first.message + self._more(check), stacklevel=stacklevel + 1)
+        for check, text in told(self.rows):
+            warn(check, text, stacklevel=stacklevel + 1)
 
-    def _more(self, check: str) -> str:
-        symbols = {f.symbol for f in self.rows if f.check == check}
-        others = len(symbols) - 1
-        return f" The same in {others} more symbol{'s' * (others > 1)}." if others > 0 else ""
+
+def told(rows: Sequence[Finding]) -> list[tuple[str, str]]:
+    """One (check, sentence) a check: its first finding, and in how many more symbols it is so."""
+    said = []
+    for check in dict.fromkeys(f.check for f in rows):
+        found = [f for f in rows if f.check == check]
+        others = len({f.symbol for f in found}) - 1
+        more = f" The same in {others} more symbol{'s' * (others > 1)}." if others > 0 else ""
+        said.append((check, found[0].message + more))
+    return said
 
 
 def table(rows: Sequence[Finding], timezone: object = None) -> pd.DataFrame:
@@ -102,14 +107,32 @@ def suspects(values: dict[str, np.ndarray]) -> np.ndarray:
     return np.flatnonzero(~right)
 
 
-def check_rows(found: Findings, rows: Located, symbols: Sequence[str], times: pd.DatetimeIndex) -> np.ndarray:
-    """Check suspect rows; returns (K,) bool, True where a row is empty (no bar) and to be left out."""
-    v = rows.values
-    o, h, lo, c, volume = (v[f] for f in ("open", "high", "low", "close", "volume"))
+class RowFaults(NamedTuple):
+    """What is wrong with rows of OHLCV, (K,) bool each; ``nothing``: no bar in the row, which is no error."""
+
+    nothing: np.ndarray
+    nan: np.ndarray
+    infinite: np.ndarray
+    non_positive: np.ndarray
+    high_below_low: np.ndarray
+    negative_volume: np.ndarray
+
+
+def row_faults(values: Mapping[str, np.ndarray]) -> RowFaults:
+    """The faults of some rows; ``values`` are (K,) float64, by the names in FIELDS."""
+    o, h, lo, c, volume = (values[f] for f in FIELDS)
     prices = np.column_stack([o, h, lo, c])
     nothing = np.isnan(prices).all(axis=1) & (np.isnan(volume) | (volume == 0))
     nan = (np.isnan(prices).any(axis=1) | np.isnan(volume)) & ~nothing
     infinite = np.isinf(prices).any(axis=1) | np.isinf(volume)
+    return RowFaults(nothing, nan, infinite, np.asarray((prices <= 0).any(axis=1)), h < lo, volume < 0)
+
+
+def check_rows(found: Findings, rows: Located, symbols: Sequence[str], times: pd.DatetimeIndex) -> np.ndarray:
+    """Check suspect rows; returns (K,) bool, True where a row is empty (no bar) and to be left out."""
+    v = rows.values
+    o, h, lo, c, volume = (v[f] for f in ("open", "high", "low", "close", "volume"))
+    faults = row_faults(v)
     slack = _RANGE_TOLERANCE * np.abs(h)
     outside = ((o > h + slack) | (o < lo - slack) | (c > h + slack) | (c < lo - slack)) & (h >= lo)
 
@@ -120,17 +143,17 @@ def check_rows(found: Findings, rows: Located, symbols: Sequence[str], times: pd
         group(found, np.flatnonzero(mask), rows, symbols, times, severity, check, text, remedy)
 
     fix = "Correct the source, or drop these rows before Bars.from_frame."
-    each(nothing, "warning", "empty-rows", lambda i: "a row without prices", "Taken as no bar.")
-    each(nan, "error", "nan-prices", lambda i: f"NaN among {numbers(i)}", fix)
-    each(infinite, "error", "infinite-values", lambda i: f"infinite value among {numbers(i)}", fix)
-    each(np.asarray((prices <= 0).any(axis=1)), "error", "non-positive-prices",
+    each(faults.nothing, "warning", "empty-rows", lambda i: "a row without prices", "Taken as no bar.")
+    each(faults.nan, "error", "nan-prices", lambda i: f"NaN among {numbers(i)}", fix)
+    each(faults.infinite, "error", "infinite-values", lambda i: f"infinite value among {numbers(i)}", fix)
+    each(faults.non_positive, "error", "non-positive-prices",
          lambda i: f"a price that is not above 0: {numbers(i)}", fix)
-    each(h < lo, "error", "high-below-low", lambda i: f"high {h[i]:g} is below low {lo[i]:g}", fix)
-    each(volume < 0, "error", "negative-volume", lambda i: f"volume {volume[i]:g} is below 0", fix)
+    each(faults.high_below_low, "error", "high-below-low", lambda i: f"high {h[i]:g} is below low {lo[i]:g}", fix)
+    each(faults.negative_volume, "error", "negative-volume", lambda i: f"volume {volume[i]:g} is below 0", fix)
     each(outside, "warning", "open-close-outside-range",
          lambda i: f"open or close lies outside low to high: {numbers(i)}",
          "Fills use these prices as they are; correct the source if you can.")
-    return nothing
+    return faults.nothing
 
 
 def group(found: Findings, bad: np.ndarray, rows: Located, symbols: Sequence[str], times: pd.DatetimeIndex,
@@ -166,8 +189,8 @@ def check_sessions(found: Findings, symbols: Sequence[str], index: pd.DatetimeIn
     elif not inside.all():
         _report_bars(found, symbols, index, valid & ~inside[:, None], "warning", "outside-session",
                      f"a bar outside the regular session of {schedule.name}",
-                     "Orders wait there for the next regular bar; Bars.from_frame(..., regular_hours=True) leaves such "
-                     "bars out.")
+                     "Orders wait there for the next regular bar; the parameter regular_hours = true (in Python "
+                     "Bars.from_frame(..., regular_hours=True)) leaves such bars out.")
     here = np.flatnonzero(inside)
     if len(here) == 0:
         return

@@ -12,7 +12,7 @@ import pandas as pd
 from botlib import adjust, bar_checks, bar_display, bar_frames, resample
 from botlib.bar_checks import FIELDS, Finding, Findings
 from botlib.calendars import INTERVAL_MINUTES, Schedule, days_of, final_times, in_session, last_of_session, schedule
-from botlib.errors import DataError, InputError, nearest
+from botlib.errors import DataError, InputError, nearest, require
 
 __all__ = ["FIELDS", "INTERVAL_MINUTES", "Bars"]
 
@@ -111,6 +111,7 @@ class Bars:
         -----
         All else is a named warning (`botlib.bar_checks` lists them), and a row of ``bars.findings``.
         """
+        require("df", df)
         adjust.check_how(adjustment)
         timetable = None if calendar is None else schedule(calendar)
         if regular_hours and timetable is None:
@@ -337,6 +338,11 @@ class Bars:
         """What the checks found: symbol, time, check, severity ("warning"), message; empty when nothing."""
         return bar_checks.table(self._findings, self.index.tz)
 
+    @property
+    def warnings(self) -> list[str]:
+        """The findings as ``"name: sentence"``, one a check, as `BacktestResult.warnings` has its own."""
+        return [f"{check}: {text}" for check, text in bar_checks.told(self._findings)]
+
     def _timetable(self) -> Schedule | None:
         return None if self.calendar is None else schedule(self.calendar)
 
@@ -380,10 +386,17 @@ class Bars:
     @property
     def periods_per_year(self) -> float:
         """Bars in a year, to annualise: 252 daily; intraday 252 * bars of a full session, the last of which may be
-        short (7 hourly bars at XNYS). Without a calendar a session has 390 minutes."""
+        short (7 hourly bars at XNYS). Without a calendar a session has 390 minutes.
+
+        Where some bars lie outside regular hours, 252 * T / sessions: T bars then last as long as their sessions.
+        """
         minutes = INTERVAL_MINUTES[self.interval]
         if minutes is None:
             return float(_SESSIONS_A_YEAR)
+        inside = self.in_session
+        if not inside.all():
+            sessions = len(np.unique(self.sessions[inside])) or len(np.unique(self.sessions))
+            return _SESSIONS_A_YEAR * len(self) / sessions
         timetable = self._timetable()
         return float(_SESSIONS_A_YEAR * math.ceil((390 if timetable is None else timetable.minutes) / minutes))
 
@@ -422,7 +435,12 @@ def _frozen(values: np.ndarray) -> np.ndarray:
 
 
 def _moment(now: object) -> pd.Timestamp:
-    moment = pd.Timestamp.now(tz="UTC") if now is None else pd.Timestamp(now)  # type: ignore[arg-type]
+    try:
+        moment = pd.Timestamp.now(tz="UTC") if now is None else pd.Timestamp(now)  # type: ignore[arg-type]
+    except (ValueError, TypeError):
+        moment = pd.NaT  # type: ignore[assignment]
+    if pd.isna(moment):
+        raise InputError(f"now = {now!r} is no time; give one with a zone, e.g. pandas.Timestamp.now(tz='UTC').")
     if moment.tz is None:
         raise InputError(f"now = {now!r} is naive; give it a time zone.")
     return moment

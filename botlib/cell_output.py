@@ -1,4 +1,5 @@
-"""An IPython extension for the runner's kernels: what one cell prints is cut at a length that a notebook can hold.
+"""An IPython extension for the runner's kernels: what one cell prints is cut at a length that a notebook can hold, and
+an error of a strategy's own code is shown with its traceback.
 
 A print in a strategy's loop makes millions of lines, since the honesty checks run the strategy many times. They would
 take minutes to record and leave a notebook that no browser opens.
@@ -8,6 +9,8 @@ from __future__ import annotations
 
 import sys
 from typing import Any
+
+from botlib.errors import StrategyFailed
 
 MAX_CHARACTERS = 200_000
 NOTE = (f"\noutput-cut: this cell prints more than {MAX_CHARACTERS:,} characters; the rest is left out. Print less, or "
@@ -43,6 +46,7 @@ class _Meter:
 
 def load_ipython_extension(shell: Any) -> None:
     """Called by IPython."""
+    StrategyFailed.show_cause = True  # nobody sits before a headless run: what is needed later must stand in it
     meter = _Meter()
     meter.limit(sys.stdout)
     meter.limit(sys.stderr)

@@ -1,6 +1,7 @@
 """The command line. It reads words, calls the library and says what happened; it decides nothing.
 
-Exit codes: 0 done, 1 crash, 2 refused (your input; nothing was run or left), 128 + n stopped by signal n.
+Exit codes: 0 done, 1 crash (also of a strategy's own code: a folder …_failed is left), 2 refused (your input; nothing
+is left), 128 + n stopped by signal n.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ Execute the backtest notebook headless and leave a run folder: the executed note
 where they came from, and the result.
 
 Later wins: the notebook's parameters cell < --config files, left to right < --set < the other flags.
-Relative paths start at the project, the folder that holds parameters/.
+Relative paths start at the project, the folder that holds parameters/. Only the files named here (--config,
+--notebook, the .py of --strategy) are looked for in the working folder first.
 
 examples:
   python -m botlib backtest --config parameters/backtest.yaml
@@ -45,7 +47,8 @@ examples:
   python -m botlib backtest --strategy notebooks/my_idea.py:MyIdea
   python -m botlib backtest --config parameters/backtest.yaml parameters/my_costs.yaml --set name=costly
 
-exit codes: 0 done, 1 crash, 2 refused: nothing was run or left; 130 or 143 stopped by Ctrl-C or SIGTERM
+exit codes: 0 done, 2 refused: your input is wrong, and nothing is left; 1 crash, also of the strategy's own code,
+and 130 or 143 stopped by Ctrl-C or SIGTERM: a folder ..._failed is left, with the notebook and a log
 """
 
 
@@ -159,18 +162,31 @@ def _run(words: list[str]) -> int:
 
 def _backtest(options: argparse.Namespace) -> int:
     from botlib import hygiene, job, result_file, run, warmup
-    from botlib.project import shown
+    from botlib.project import project_root, shown, typed_path
 
+    root = project_root(options.root)
     flags = {k: getattr(options, k) for k in ("symbols", "period", "interval") if getattr(options, k) is not None}
     if options.strategy is not None:
-        flags["strategy"] = options.strategy
-    work = job.prepare("backtest", notebook=options.notebook, configs=options.config, sets=options.sets, flags=flags,
-                       root=options.root, secrets=hygiene.environment_secrets(os.environ))
+        flags["strategy"] = _typed_strategy(options.strategy, root)
+    configs = [typed_path(file, root, "parameter file") for file in options.config]
+    notebook = options.notebook and typed_path(options.notebook, root, "notebook")
+    work = job.prepare("backtest", notebook=notebook, configs=configs, sets=options.sets, flags=flags, root=root,
+                       secrets=hygiene.environment_secrets(os.environ))
     print(f"project   {work.root}\nnotebook  {shown(work.notebook, work.root)}", flush=True)
     warmup.warm_up(lambda line: print(line, flush=True))
     done = run.execute(work, output=options.output, progress=sys.stderr.isatty())
     print(f"\n{result_file.table(done.result)}\n\n{shown(done.notebook, Path.cwd())}")
     return DONE
+
+
+def _typed_strategy(spec: str, root: Path) -> str:
+    """``path.py:Class`` as the run's record keeps it: the path relative to the project where it can be."""
+    from botlib.project import shown, typed_path
+
+    file, colon, name = spec.rpartition(":")
+    if not colon or not file.endswith(".py"):
+        return spec
+    return f"{shown(Path(typed_path(file, root, 'strategy')), root)}:{name}"
 
 
 def _new(options: argparse.Namespace) -> int:
@@ -186,10 +202,11 @@ def _new(options: argparse.Namespace) -> int:
 
 def _open(options: argparse.Namespace) -> int:
     from botlib import scaffold
-    from botlib.project import project_root, shown
+    from botlib.project import project_root, shown, typed_path
 
     root = project_root(options.root)
-    draft = scaffold.open_draft(options.file, notebook=options.notebook, root=root)
+    notebook = options.notebook and typed_path(options.notebook, root, "notebook")
+    draft = scaffold.open_draft(typed_path(options.file, root, "parameter file"), notebook=notebook, root=root)
     print(f"project  {root}\njupyter lab {_quoted(shown(draft, Path.cwd()))}", flush=True)
     if options.launch:
         import subprocess

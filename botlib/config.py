@@ -17,7 +17,7 @@ from pydantic import Field, field_validator
 from botlib.errors import DataError, InputError, nearest
 from botlib.params import Costs, Model, Risk
 from botlib.project import project_root, resolve
-from botlib.providers.base import INTERVALS, PERIODS
+from botlib.providers.base import INTERVALS, PERIODS, TICKER
 from botlib.safety import SafetyControls, check_position_limits
 
 MAPS = ("provider_options", "strategy", "risk", "costs", "safety")
@@ -33,7 +33,6 @@ LOCAL_PROVIDERS = ("sample", "file")
 """Providers that need no cache."""
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9./^=-]{0,23}")
 
 
 class BacktestParams(Model):
@@ -48,6 +47,7 @@ class BacktestParams(Model):
     end: str | None = Field(None, description="last session to use, YYYY-MM-DD; null: the last there is")
     interval: str = Field("1d", description="length of a bar: " + " ".join(INTERVALS))
     calendar: str | None = Field("XNYS", description="exchange calendar the bars are checked against; null: unchecked")
+    regular_hours: bool = Field(False, description="true: intraday bars outside the regular session are left out")
     signal_adjustment: Literal["raw", "split", "all"] = Field(
         "split", description="prices the strategy sees: raw, split, or all (splits and dividends)")
     strategy: dict[str, Any] = Field({"name": "mean_reversion_momentum"},
@@ -79,9 +79,9 @@ class BacktestParams(Model):
             if not isinstance(symbol, str):
                 raise InputError(f"symbols: {_yaml_word(symbol)} is not text; put the ticker in quotes, "
                                  f'"{_yaml_word(symbol).upper()}".')
-            if not _SYMBOL.fullmatch(symbol):
+            if not TICKER.fullmatch(symbol):
                 upper = symbol.strip().upper()
-                hint = f"; did you mean '{upper}'?" if _SYMBOL.fullmatch(upper) else "."
+                hint = f"; did you mean '{upper}'?" if TICKER.fullmatch(upper) else "."
                 raise InputError(f"symbols: {symbol!r} is not a ticker: only upper-case letters, digits, ./^=-{hint}")
         twice = sorted({s for s in value if list(value).count(s) > 1})
         if twice:
@@ -173,10 +173,13 @@ class BacktestParams(Model):
         held = provider.held_interval(self.symbols) if self.provider == "file" else self.interval
         interval = min(held, self.interval, key=INTERVALS.index)
         frame = provider.download_bars(symbols=self.symbols, period=self.period, interval=interval)
+        if self.provider == "file":
+            provider.refuse_bad_rows(frame)
         adjustment = getattr(provider, "adjustment", "raw")
         known = adjustment == "raw" and getattr(provider, "knows_actions", True)
         actions = provider.actions(self.symbols) if known else None
-        bars = Bars.from_frame(frame, self.calendar, interval=interval, adjustment=adjustment, actions=actions)
+        bars = Bars.from_frame(frame, self.calendar, interval=interval, adjustment=adjustment, actions=actions,
+                               regular_hours=self.regular_hours)
         if interval != self.interval:
             bars = bars.resample(self.interval)
         if self.start is None and self.end is None:

@@ -4,6 +4,7 @@
     ├── InputError (ValueError)     a parameter or a file of the user's is wrong: what, where, valid range, what to do
     │   ├── DataError               bars that cannot be trusted, or no bars at all
     │   └── StrategyError           a strategy that raises, returns the wrong shape or looks ahead
+    │       └── StrategyFailed      ... whose own code raised, while it ran
     ├── ProviderError               the other side failed: network, service, a file that cannot be read
     └── RunFailed                   a headless run that ended without a result
         └── RunStopped              ... because of a signal
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import traceback
 import warnings
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -44,6 +46,19 @@ class DataError(InputError):
 
 class StrategyError(InputError):
     """A strategy that raises, returns something unusable or looks into the future."""
+
+
+class StrategyFailed(StrategyError):
+    """A strategy's own code raised while it ran; that error is its ``__cause__``."""
+
+    show_cause = False
+    """Whether a notebook shows the cause's traceback too; the runner wants it, for the record of a run."""
+
+    def _render_traceback_(self) -> list[str]:
+        sentence = super()._render_traceback_()
+        if not self.show_cause or self.__cause__ is None:
+            return sentence
+        return [*"".join(traceback.format_exception(self.__cause__)).splitlines(), *sentence]
 
 
 class ProviderError(BotlibError):
@@ -110,6 +125,8 @@ def nearest(word: object, valid: Iterable[object]) -> str:
 
 # What a parameter of this name must be, attributes that tell it from other things, and what makes one.
 _KINDS = {
+    "df": ("a pandas DataFrame", ("columns", "index", "iloc"), "provider.download_bars(…)"),
+    "actions": ("a pandas DataFrame", ("columns", "index", "iloc"), "provider.actions(symbols)"),
     "bars": ("Bars", ("symbols", "adjustment"), "Bars.from_frame(frame)"),
     "result": ("a BacktestResult", ("bars", "convention"), "botlib.backtest(bars, strategy)"),
     "honesty": ("what check_honesty gives", ("checks", "breakeven_bps"), "botlib.check_honesty(result)"),
@@ -117,14 +134,14 @@ _KINDS = {
 
 
 def require(name: str, value: object) -> None:
-    """Raise `InputError` unless ``value`` can be what a parameter named bars, result or honesty must be."""
+    """Raise `InputError` unless ``value`` can be what a parameter of this name (a key of _KINDS) must be."""
     kind, attributes, made_by = _KINDS[name]
     if isinstance(value, type) or not all(hasattr(value, attribute) for attribute in attributes):
         raise InputError(f"{name} is of type {type(value).__name__}; it must be {kind}: use {made_by}.")
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
-    """``function`` with its parameters named bars, result or honesty checked by `require`."""
+    """``function`` with its parameters named bars, result, honesty, df or actions checked by `require`."""
     code = function.__code__  # type: ignore[attr-defined]
     names = code.co_varnames[: code.co_argcount]
 

@@ -31,7 +31,7 @@ def equity_figure(result: Any, *, without_limits: pd.Series | None = None) -> Fi
     ----------
     result : BacktestResult
     without_limits : pandas.Series, (T,), optional
-        Equity of the same strategy without safety controls, drawn as a thin line.
+        Equity of the same strategy without safety controls, drawn as a thin line where it is another one.
 
     Returns
     -------
@@ -40,7 +40,7 @@ def equity_figure(result: Any, *, without_limits: pd.Series | None = None) -> Fi
         make the strategy a flat line; percent below the peak under it. Halts and the drawdown limit are marked.
     """
     strategy = [("Strategy", result.equity.to_numpy(), STRATEGY, 1.8)]
-    if without_limits is not None:
+    if without_limits is not None and not np.allclose(without_limits, result.equity, rtol=1e-12, atol=0.0):
         strategy.append(("Without limits", without_limits.to_numpy(), style.SKY, 1.0))
     held = [] if result.benchmark is None else [("Buy and hold", result.benchmark.equity.to_numpy(), BENCHMARK, 1.0)]
     apart = bool(held) and _flattened(strategy[0][1], held[0][1])

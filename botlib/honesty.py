@@ -34,6 +34,11 @@ class Check:
     passed: bool
     finding: str
 
+    @property
+    def result(self) -> str:
+        """ "passed"; "FAILED" when the result is worth nothing (look-ahead: a notebook stops there); else "warning"."""
+        return "passed" if self.passed else "FAILED" if self.name == "look-ahead" else "warning"
+
 
 @dataclass(frozen=True)
 class Honesty:
@@ -54,7 +59,7 @@ class Honesty:
     breakeven_bps: float
 
     def __repr__(self) -> str:
-        said = ", ".join(f"{c.name} {'passed' if c.passed else 'FAILED'}" for c in self.checks)
+        said = ", ".join(f"{c.name} {c.result}" for c in self.checks)
         return f"<Honesty: {said}>"
 
     def _repr_html_(self) -> str:
@@ -66,12 +71,12 @@ class Honesty:
 
     def table(self) -> pd.DataFrame:
         """One row a check, for a notebook."""
-        rows = [(c.name, "passed" if c.passed else "FAILED", c.finding) for c in self.checks]
+        rows = [(c.name, c.result, c.finding) for c in self.checks]
         return TextTable(rows, columns=["Check", "Result", "Finding"])
 
     def to_dict(self) -> dict[str, Any]:
         """For ``result.json``."""
-        return {c.name: {"passed": c.passed, "finding": c.finding} for c in self.checks}
+        return {c.name: {"passed": c.passed, "result": c.result, "finding": c.finding} for c in self.checks}
 
     def require_no_look_ahead(self) -> None:
         """Stop here when the strategy saw the future.
@@ -116,11 +121,14 @@ def check_honesty(result: BacktestResult, *, truncations: int = 24, seed: int = 
     else:
         checks = _truncated(result, points)
     costs, breakeven = cost_sensitivity(result)
-    finding = {True: f"the total return stays positive up to {MAX_BREAKEVEN_BPS:g} bps of slippage"}.get(
-        breakeven == np.inf, "the total return is not positive even without slippage" if np.isnan(breakeven)
-        else f"the total return is gone at {breakeven:.1f} bps of slippage ({result.costs.slippage_bps:g} assumed)")
     if not result.n_trades:
         finding = "no trade was closed, so there is no edge to measure"
+    elif np.isnan(breakeven):
+        finding = "no edge to lose: the total return is not positive even without slippage"
+    elif np.isinf(breakeven):
+        finding = f"the total return stays positive up to {MAX_BREAKEVEN_BPS:g} bps of slippage"
+    else:
+        finding = f"the total return is gone at {breakeven:.1f} bps of slippage ({result.costs.slippage_bps:g} assumed)"
     survives = not np.isnan(breakeven) and breakeven > result.costs.slippage_bps
     return Honesty((*checks, Check("costs", bool(survives), finding + ".")), costs, breakeven)
 

@@ -144,6 +144,12 @@ class _RunFiles:
         recorded.pop("output_path", None)
         write_notebook(target, notebook, secrets)
 
+    def end_progress(self) -> None:
+        """No progress line from now on; what is said next has a line of its own."""
+        for _, _, _, line in list(self.runs.values()):
+            if line is not None:
+                line.end()
+
     def listdir(self, path: str) -> list[str]:
         return [path]
 
@@ -234,6 +240,7 @@ def stop_signals() -> Iterator[list[Any]]:
     def stop(signum: int, _frame: Any) -> None:
         for s in wanted:
             signal.signal(s, signal.SIG_IGN)
+        _FILES.end_progress()  # papermill's last save says that every cell is done
         for kernel in kernels:
             kill(kernel)
         raise Stopped(signum)

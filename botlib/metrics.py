@@ -84,7 +84,9 @@ def curve_statistics(equity: np.ndarray, periods_per_year: float) -> CurveStatis
     equity : (T,) float64, C-contiguous
         Account value at each bar's close.
     periods_per_year : float
-        Bars a year, as `Bars.periods_per_year` gives it.
+        Bars a year, as `Bars.periods_per_year` gives it: 252 times the bars of a session (Lo 2002: with independent
+        returns, ratios scale by the square root of the bars a year). With bars outside regular hours it counts the bars
+        that are there, so that ``years`` are sessions / 252 and the squares of T - 1 returns are a year's variance.
 
     Returns
     -------

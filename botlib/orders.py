@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Integral
-from typing import Literal
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from botlib import rules
 from botlib.errors import StrategyError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -21,8 +24,8 @@ class Order:
     Raises
     ------
     StrategyError
-        On a quantity or price that no exchange takes: not finite, not positive, or finer than the tick
-        ($0.01; $0.0001 below $1).
+        On a symbol that is no text, and a quantity or price that no exchange takes: not finite, not positive, or finer
+        than the tick ($0.01; $0.0001 below $1). Numbers of every kind are taken, numpy's too, and kept as float.
     """
 
     symbol: str
@@ -32,7 +35,8 @@ class Order:
     stop_price: float | None = None
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.quantity, (int, float)) and math.isfinite(self.quantity) and self.quantity > 0):
+        _check_symbol(self.side, self.symbol)
+        if not _above_zero(self.quantity):
             raise StrategyError(f"{self.side} {self.symbol}: quantity = {self.quantity!r} must be a number above 0.")
         if self.limit_price is not None and self.stop_price is not None:
             raise StrategyError(f"{self.side} {self.symbol}: give limit or stop, not both (no stop-limit here).")
@@ -40,12 +44,14 @@ class Order:
             price = getattr(self, name)
             if price is None:
                 continue
-            if not (isinstance(price, (int, float)) and math.isfinite(price) and price > 0):
+            if not _above_zero(price):
                 raise StrategyError(f"{self.side} {self.symbol}: {name} = {price!r} must be a price above 0.")
             if not math.isclose(rules.floor_to_tick(float(price)), price, abs_tol=1e-7):
                 tick = "0.01" if price >= 1 else "0.0001"
                 raise StrategyError(f"{self.side} {self.symbol}: {name} = {price!r} is finer than the tick of ${tick}; "
                                     "round it first, e.g. round(price, 2).")
+            object.__setattr__(self, name, float(price))
+        object.__setattr__(self, "quantity", float(self.quantity))
 
     @property
     def kind(self) -> int:
@@ -55,13 +61,80 @@ class Order:
         return rules.STOP if self.stop_price is not None else rules.MARKET
 
 
+class WorkingOrder(NamedTuple):
+    """An order that still works, as ``view.open_orders`` lists it.
+
+    Attributes
+    ----------
+    id : int
+        What `cancel` takes: its row in ``result.orders``.
+    symbol, side, type, purpose : str
+        "buy" or "sell"; "market", "limit" or "stop"; "entry", "exit" or "reduce".
+    quantity, filled : float
+        Shares ordered, and those of them traded so far.
+    limit_price, stop_price : float or None
+        Dollars; None when it has none.
+    decided_time : pandas.Timestamp
+        Label of the bar at whose close it was submitted.
+    """
+
+    id: int
+    symbol: str
+    side: str
+    type: str
+    purpose: str
+    quantity: float
+    filled: float
+    limit_price: float | None
+    stop_price: float | None
+    decided_time: pd.Timestamp
+
+
+def _check_symbol(what: str, symbol: Any) -> None:
+    if not isinstance(symbol, str) or not symbol:
+        raise StrategyError(f"{what}: symbol = {symbol!r} must be text, one of the run's symbols, e.g. 'AAPL'.")
+
+
+def _above_zero(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and float(value) > 0.0
+
+
 def buy(symbol: str, quantity: float, *, limit: float | None = None, stop: float | None = None) -> Order:
-    """A buy order: market, or ``limit``, or ``stop``."""
+    """A buy order for ``on_bar`` to return: at the market, or at ``limit``, or from ``stop`` on.
+
+    Parameters
+    ----------
+    symbol : str
+        One of the run's symbols.
+    quantity : float
+        Shares, above 0, whatever the strategy's ``unit`` says; rounded down to whole ones unless ``risk.fractional``.
+    limit : float, optional
+        Dollars: buys at this price or lower. As a raw price, which ``view.bars.close[-1]`` is, on the tick ($0.01;
+        $0.0001 below $1).
+    stop : float, optional
+        Dollars: buys once the price is at this or higher. Not together with ``limit``.
+
+    Notes
+    -----
+    It meets the next bar first and is good for that bar's session only: for one bar on daily bars, until the close on
+    intraday ones. Without a short position it is an entry and carries the bracket legs of `Risk`; against one it is an
+    exit and buys back no more than is held. What a limit of `Risk` or `SafetyControls`, buying power or an opposite
+    order forbids is refused whole, without an error: ``result.orders`` says why (`botlib.Strategy` has all the rules).
+
+    Raises
+    ------
+    StrategyError
+        See `Order`.
+    """
     return Order(symbol, "buy", quantity, limit, stop)
 
 
 def sell(symbol: str, quantity: float, *, limit: float | None = None, stop: float | None = None) -> Order:
-    """A sell order (also a short sale): market, or ``limit``, or ``stop``."""
+    """A sell order for ``on_bar`` to return; without a long position it is a short sale.
+
+    As `buy` with the sides swapped: ``limit`` sells at this price or higher, ``stop`` once the price is at this or
+    lower, and against a long position it never sells more than is held. A short sale is of whole shares.
+    """
     return Order(symbol, "sell", quantity, limit, stop)
 
 
@@ -72,13 +145,14 @@ class Cancel:
     Raises
     ------
     StrategyError
-        On an id that is not a whole number.
+        On a symbol that is no text, and an id that is not a whole number.
     """
 
     symbol: str
     id: int | None = None
 
     def __post_init__(self) -> None:
+        _check_symbol("cancel", self.symbol)
         if self.id is not None and (isinstance(self.id, bool) or not isinstance(self.id, Integral)):
             raise StrategyError(f"cancel {self.symbol}: id = {self.id!r} must be a whole number, from "
                                 "view.open_orders, or None for all of the symbol's working orders.")

@@ -8,14 +8,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from botlib.errors import InputError, nearest
 
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
+else:
+    ModelMetaclass = type(BaseModel)  # its public way in
 
-class Model(BaseModel):
+
+class _Listed(ModelMetaclass):
+    """What ``help`` and the Tab key list of a model: its parameters and our methods, not some hundred of pydantic's."""
+
+    def __dir__(cls) -> list[str]:
+        ours = [name for base in cls.__mro__ if isinstance(base, _Listed) for name in vars(base)
+                if not name.startswith(("_", "model_"))]
+        return sorted({*ours, *getattr(cls, "__pydantic_fields__", ())})
+
+
+class Model(BaseModel, metaclass=_Listed):
     """Frozen, strict, closed. Raises `InputError`, never pydantic's own error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True)
@@ -90,8 +104,8 @@ def explain(error: ValidationError, model: type[BaseModel], values: Mapping[str,
         elif e["type"] == "missing":
             lines.append(f"{name} is missing.")
         elif e["type"] == "value_error":
-            text = str(e["ctx"]["error"]) if "ctx" in e else e["msg"]
-            lines.append(f"{name}: {text}" if name and not text.startswith(name) else text)
+            said = str(e["ctx"]["error"]) if "ctx" in e else e["msg"]  # of a section: a line for each of its values
+            lines += [f"{name}: {text}" if name and not text.startswith(name) else text for text in said.splitlines()]
         else:
             what = valid_range(field) if field is not None else ""
             said = e["msg"].replace("Input should be", "it must be").rstrip(".")
@@ -132,7 +146,7 @@ class Risk(Model):
     take_profit_pct: float | None = percent(0.25, 500.0, 10.0, "target above the decision's close; null: none")
     fractional: bool = Field(False, description="fractional shares; only without stop and target")
     account: Literal["margin", "cash"] = Field("margin", description="margin allows shorts; cash pays for every buy")
-    max_gross_exposure_pct: float = percent(1.0, 400.0, 100.0, "longs plus shorts, percent of equity, at submission")
+    max_gross_exposure_pct: float = percent(5.0, 400.0, 100.0, "longs plus shorts, percent of equity, at submission")
 
     def model_post_init(self, _context: Any) -> None:
         """Refuse what Alpaca has no order for."""

@@ -15,11 +15,12 @@ class ProgressLine:
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
         self._shown = ""
+        self._ended = False
 
     def show(self, text: str) -> None:
         """Put ``text`` in place of what stands there, cut to the terminal's width."""
         text = text[: shutil.get_terminal_size().columns - 1]
-        if text == self._shown:
+        if self._ended or text == self._shown:
             return
         self._write("\r" + text.ljust(len(self._shown)))
         self._shown = text
@@ -30,8 +31,14 @@ class ProgressLine:
             self._write("\r" + " " * len(self._shown) + "\r")
             self._shown = ""
 
+    def end(self) -> None:
+        """Leave the line as it stands, begin a new one and show no more."""
+        if self._shown and not self._ended:
+            self._write("\n")
+        self._shown, self._ended = "", True
+
     def _write(self, text: str) -> None:
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, RuntimeError):  # the last: a signal came amid a write
             self.stream.write(text)
             self.stream.flush()
 

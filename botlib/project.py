@@ -1,17 +1,19 @@
 """Where a project is, and where its relative paths lead.
 
 A project is a folder that holds ``parameters/``. Relative paths (parameter files, data files, strategies, outputs)
-start there and never at the working folder, which is one thing in JupyterLab and another headless.
+start there and never at the working folder, which is one thing in JupyterLab and another headless. The one exception is
+a file that a person names on the command line (`typed_path`).
 """
 
 from __future__ import annotations
 
+import difflib
 import importlib.machinery
 import os
 import sys
 from pathlib import Path
 
-from botlib.errors import InputError, nearest
+from botlib.errors import InputError
 
 ROOT_VARIABLE = "BOTLIB_ROOT"
 """Environment variable by which the runner tells a notebook's kernel which project it belongs to."""
@@ -70,10 +72,37 @@ def existing_file(path: str | os.PathLike[str], root: Path, what: str) -> Path:
     if Path(path).is_file():
         hint = f". Relative paths start at the project, {root}; did you mean {Path(path).resolve()}?"
     elif full.parent.is_dir():
-        hint = nearest(full.name, [p.name for p in full.parent.iterdir() if p.suffix == full.suffix]) or "."
+        hint = _nearest_file(full)
     else:
         hint = "."
     raise InputError(f"{what} {shown(full, root)} does not exist{hint}")
+
+
+def _nearest_file(path: Path) -> str:
+    """As `botlib.errors.nearest`, of the files beside it; without their suffix, which they all have in common."""
+    stems = {p.stem: p.name for p in path.parent.iterdir() if p.suffix == path.suffix}
+    found = difflib.get_close_matches(path.stem, stems, n=1, cutoff=0.6)
+    return f"; did you mean '{stems[found[0]]}'?" if found else "."
+
+
+def typed_path(path: str, root: Path, what: str) -> str:
+    """A path as a person typed it, which a shell completes from the working folder, as `existing_file` takes it.
+
+    It is the file below the working folder when there is one, else left as it is: relative to the project's root.
+
+    Raises
+    ------
+    InputError
+        Both files exist, and they are two.
+    """
+    given = Path(path).expanduser()
+    here, there = given.resolve(), resolve(path, root)
+    if not path or given.is_absolute() or not here.exists() or here == there.resolve():
+        return path
+    if there.exists():
+        raise InputError(f"{what} {path} could be {here} (from the working folder) or {there} (from the project); give "
+                         "one of these two.")
+    return str(here)
 
 
 def is_library(name: str, folder: Path) -> bool:

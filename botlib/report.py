@@ -4,6 +4,7 @@
     settings_table(result)      what was run, with the meaning of each parameter
     halts_table(result)         when which safety limit acted
     trades_table(result)        the trades with the largest gains and losses
+    profit_table(result)        what the account's gain or loss is made of
     warnings_table(result)      what the data and the run gave cause to say
     findings_table(bars), actions_table(bars), quantiles_table(table)    for research
     equity_figure, monthly_figure, trades_figure, trade_distribution_figure
@@ -44,8 +45,9 @@ from botlib.wording import (
 )
 
 __all__ = ["actions_table", "cost_figure", "equity_figure", "findings_table", "halts_table", "indicator_figure",
-           "monthly_figure", "monthly_returns", "quantile_figure", "quantiles_table", "settings_table", "show",
-           "summary", "trade_distribution_figure", "trades_figure", "trades_table", "warnings_table"]
+           "monthly_figure", "monthly_returns", "profit_table", "quantile_figure", "quantiles_table",
+           "settings_table", "show", "summary", "trade_distribution_figure", "trades_figure", "trades_table",
+           "warnings_table"]
 
 
 def _ratio(value: float) -> str:
@@ -221,6 +223,27 @@ def trades_table(result: Any, n: int = 10) -> pd.DataFrame:
     return _table(rows, [*columns, "Exit by"], empty="No closed trade.", caption=caption)
 
 
+@checked
+def profit_table(result: Any) -> pd.DataFrame:
+    """What the account's gain or loss is made of, so that trades and total return add up.
+
+    Returns
+    -------
+    pandas.DataFrame of str
+        A row a source and one for the sum, in dollars; sources of nothing are left out, closed trades never.
+    """
+    parts, held = result.profit, int((result.positions != 0).sum())
+    labels = {"closed_trades": f"{plural(result.n_trades, 'closed trade')}, after costs",
+              "open_positions": f"{plural(held, 'open position')}, at the last close", "dividends": "Dividends",
+              "interest": "Interest", "split_cash": "Parts of shares, paid out at splits"}
+    rows = [(label, money(parts[name], sign=True, digits=2)) for name, label in labels.items()
+            if name == "closed_trades" or abs(parts[name]) >= 0.005]
+    change = percent(result.metrics["total_return_pct"], sign=True, digits=2)
+    rows.append((f"In all: {change} of {money(result.cash)}", money(parts["total"], sign=True, digits=2)))
+    return _table(rows, ["From", "Gain or loss"], empty="", caption="What the total return is made of; slippage is in "
+                                                                  "the prices")
+
+
 def _table(rows: list[Any], columns: list[str], *, empty: str, caption: str = "") -> pd.DataFrame:
     table = TextTable(rows, columns=columns, dtype=object)
     table.attrs["empty"] = empty
@@ -242,5 +265,6 @@ def show(result: Any, symbol: str | None = None) -> None:
         display(halts_table(result))
     for figure in (monthly_figure(result), trades_figure(result, symbol), trade_distribution_figure(result)):
         display(figure)
+    display(profit_table(result))
     if len(result.trades):
         display(trades_table(result))

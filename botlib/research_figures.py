@@ -12,8 +12,9 @@ import pandas as pd
 from botlib import style
 from botlib.bars import Bars
 from botlib.errors import DataError, nearest
+from botlib.research_tables import quantile_ranges
 from botlib.style import BLUE, MUTED, ORANGE, VERMILLION, TimeAxis, heading, new_figure, note, styled
-from botlib.wording import DOT, interval_label, percent, plural, prices_label, span, typeset
+from botlib.wording import DOT, interval_label, percent, plural, prices_label, span
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,8 +39,7 @@ def quantile_figure(table: pd.DataFrame, signal_name: str, horizon: int) -> Figu
     ax.bar(at, mean, width=0.62, color=[BLUE if m >= 0 else VERMILLION for m in mean], zorder=2)
     ax.errorbar(at, mean, 2.0 * table["standard_error_pct"].to_numpy(), fmt="none", ecolor=style.INK, elinewidth=1.2,
                 capsize=4, zorder=3)
-    labels = [typeset(f"{i}\n{low:,.4g} to {high:,.4g}") for i, low, high in
-              zip(table.index, table["signal_from"], table["signal_to"], strict=True)]
+    labels = [f"{i}\n{low} to {high}" for i, (low, high) in zip(table.index, quantile_ranges(table), strict=True)]
     ax.set_xticks(at, labels)
     ax.set_xlabel(f"Quantile of {signal_name} (1 is lowest), and its range")
     ax.set_ylabel(f"Mean return over the next {plural(horizon, 'bar')} (%)")

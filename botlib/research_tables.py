@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import pandas as pd
@@ -62,6 +63,15 @@ def _split(ratio: float) -> str:
     return f"{near.numerator} for {near.denominator}"
 
 
+def quantile_ranges(table: pd.DataFrame) -> list[tuple[str, str]]:
+    """Lowest and highest signal of each quantile as text: two decimals, or as many as tell the ends apart."""
+    widths = (table["signal_to"] - table["signal_from"]).to_numpy()
+    widths = widths[widths > 0.0]
+    digits = min(max(2, 1 - math.floor(math.log10(widths.min()))), 8) if len(widths) else 2
+    return [(typeset(f"{low:,.{digits}f}"), typeset(f"{high:,.{digits}f}"))
+            for low, high in zip(table["signal_from"], table["signal_to"], strict=True)]
+
+
 def quantiles_table(table: pd.DataFrame, horizon: int) -> pd.DataFrame:
     """`botlib.explore.by_quantile` as text.
 
@@ -70,10 +80,10 @@ def quantiles_table(table: pd.DataFrame, horizon: int) -> pd.DataFrame:
     pandas.DataFrame of str
         A row a quantile, returns in percent over the next ``horizon`` bars.
     """
-    rows = [(f"{i:,}", typeset(f"{q.signal_from:,.2f}"), typeset(f"{q.signal_to:,.2f}"),
+    rows = [(f"{i:,}", low, high,
              percent(q.mean_return_pct, sign=True, digits=2), percent(q.standard_error_pct, digits=2),
              percent(q.median_return_pct, sign=True, digits=2), percent(q.positive_pct), f"{q.observations:,}")
-            for i, q in zip(table.index, table.itertuples(), strict=True)]
+            for i, q, (low, high) in zip(table.index, table.itertuples(), quantile_ranges(table), strict=True)]
     shown = TextTable(rows, columns=["Quantile", "Signal from", "to", "Mean return", "Standard error", "Median return",
                                      "Above zero", "Observations"])
     shown.attrs["caption"] = f"Returns over the next {horizon:,} bars, by quantile of the signal"

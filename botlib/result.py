@@ -16,10 +16,11 @@ import pandas as pd
 from botlib.bars import Bars
 from botlib.engine.book import Book
 from botlib.engine.state import HALT_LIMITS, KINDS, PURPOSES, REASONS, SPLIT, STATES, STATUSES
+from botlib.errors import InputError
 from botlib.params import Costs, Risk
 from botlib.safety import SafetyControls
 from botlib.tables import TextTable
-from botlib.wording import NOTHING, money, percent, plural, typeset
+from botlib.wording import NOTHING, money, percent, plural, total_return, typeset
 
 if TYPE_CHECKING:
     from botlib.backtesting import Adjustment, Convention
@@ -57,6 +58,8 @@ class BacktestResult:
         See `botlib.metrics.METRICS`; NaN where undefined.
     exposure : pandas.Series (T,)
         Longs plus shorts at the close, fraction of equity.
+    profit : mapping of str to float
+        What adds up to the account's gain or loss, dollars.
     warnings : list of str
         ``"name: sentence"``.
     book : Book
@@ -66,16 +69,42 @@ class BacktestResult:
     def __init__(self, *, bars: Bars, strategy: Any, cash: float, risk: Risk, costs: Costs,
                  safety: SafetyControls | None, convention: Convention, signal_adjustment: Adjustment, book: Book,
                  warnings: list[str], given: Any = None) -> None:
-        self.bars, self.strategy, self.cash = bars, strategy, cash
-        self.risk, self.costs, self.safety = risk, costs, safety
-        self.convention, self.signal_adjustment = convention, signal_adjustment
-        self.book, self.warnings = book, warnings
-        self._given = strategy if given is None else given
+        self.bars: Bars
+        self.strategy: Any
+        self.cash: float
+        self.risk: Risk
+        self.costs: Costs
+        self.safety: SafetyControls | None
+        self.convention: Convention
+        self.signal_adjustment: Adjustment
+        self.book: Book
+        self.warnings: list[str]
+        self._given: Any
+        self.__dict__.update(
+            bars=bars, strategy=strategy, cash=cash, risk=risk, costs=costs, safety=safety, convention=convention,
+            signal_adjustment=signal_adjustment, book=book, warnings=warnings,
+            _given=strategy if given is None else given)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise InputError(f"result.{name} cannot be set: a result says what a run did; run botlib.backtest again.")
 
     def __repr__(self) -> str:
         first, last = self.bars.index[0].date(), self.bars.index[-1].date()
         return (f"<BacktestResult {type(self.strategy).__name__} on {plural(len(self.bars.symbols), 'symbol')}, "
-                f"{first} to {last}: {self.metrics['total_return_pct']:.2f} %, {plural(self.n_trades, 'trade')}>")
+                f"{first} to {last}: {total_return(self.metrics)}, {plural(self.n_trades, 'trade')}"
+                f"{self._halts_told()}>")
+
+    def _halts_told(self) -> str:
+        """``; trading halted on 2010-05-20 by max_drawdown_pct``: no figure of the line shows it."""
+        rows = self.book.rows("halts")
+        if not len(rows):
+            return ""
+        kills = np.flatnonzero(rows["state"] == STATES.index("halted"))
+        first = rows[int(kills[0]) if len(kills) else 0]
+        what = "trading halted" if len(kills) else "only exits"
+        others = f" and {plural(len(rows) - 1, 'other halt')}" if len(rows) > 1 else ""
+        return (f"; {what} on {self.bars.index[int(first['bar'])].date()} by {HALT_LIMITS[int(first['limit'])]}"
+                f"{others}")
 
     def _repr_html_(self) -> str:
         return figures_page(repr(self), {"Strategy": self.metrics, "Buy and hold": self.benchmark.metrics})
@@ -106,6 +135,28 @@ class BacktestResult:
             traded_value=float(a["traded"]),
             costs_paid=float(a["commissions"] + a["fees_paid"] + a["slippage"] + a["interest"]),
         )
+
+    @cached_property
+    def profit(self) -> Mapping[str, float]:
+        """Where ``final equity - cash`` comes from, dollars, slippage in the prices of all.
+
+        closed_trades (as in ``trades``), open_positions (at their last close, less the costs of their entries),
+        dividends, interest (at most 0), split_cash (gain on parts of a share paid out at splits), total.
+        """
+        book, a = self.book, self.book.world[0]
+        open_positions = 0.0
+        for i in np.flatnonzero(book.position):
+            lot_id = int(book.head[i])
+            while lot_id >= 0:
+                lot = book.lots[lot_id]
+                gain = float(lot["side"]) * (float(book.last_close[i]) - float(lot["entry_price"]))
+                open_positions += float(lot["quantity"]) * (gain - float(lot["cost_per_share"]))
+                lot_id = int(lot["next"])
+        closed, total = float(book.rows("trades")["pnl"].sum()), float(book.equity_curve[-1]) - self.cash
+        dividends, interest = float(a["dividends"]), -float(a["interest"])
+        rest = total - closed - open_positions - dividends - interest
+        return {"closed_trades": closed, "open_positions": open_positions, "dividends": dividends,
+                "interest": interest, "split_cash": rest, "total": total}
 
     @cached_property
     def trades(self) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from botlib.errors import checked
+from botlib.errors import InputError, checked
 from botlib.project import resolve
 from botlib.provenance import write_json
 
@@ -31,10 +31,15 @@ def save_result(output_dir: str | os.PathLike[str], *, metrics: Mapping[str, flo
     halts : pandas.DataFrame or list of mappings
         time, limit, value_pct, limit_pct, state.
     checks : mapping
-        By name, {"passed": bool, "finding": str}, as `botlib.honesty.Honesty.to_dict` gives it.
+        By name, {"passed": bool, "result": str, "finding": str}, as `botlib.honesty.Honesty.to_dict` gives it.
     data_hash, strategy_hash : str
         Identity of the bars, and of the strategy with its parameters.
     warnings : iterable of str
+
+    Raises
+    ------
+    InputError
+        ``output_dir`` is no folder, or one that cannot be written.
     """
     if not str(output_dir):
         return
@@ -42,17 +47,35 @@ def save_result(output_dir: str | os.PathLike[str], *, metrics: Mapping[str, flo
     value = {"status": "ok", "metrics": dict(metrics), "benchmark": dict(benchmark), "halts": list(rows),
              "checks": checks, "data_hash": data_hash, "strategy_hash": strategy_hash,
              "warnings": [str(w) for w in warnings]}
-    write_json(resolve(output_dir) / RESULT, jsonable(value))
+    folder = resolve(output_dir)
+    if not folder.is_dir():
+        raise InputError(f"output_dir = {str(output_dir)!r}: there is no such folder; make it, or give '' to write "
+                         "nothing.")
+    try:
+        write_json(folder / RESULT, jsonable(value))
+    except PermissionError as error:
+        raise InputError(f"output_dir = {str(output_dir)!r}: cannot be written ({error.strerror}); choose another "
+                         "folder.") from None
 
 
 @checked
 def save_backtest(output_dir: str | os.PathLike[str], result: Any, honesty: Any) -> None:
-    """`save_result` of a backtest and its honesty checks."""
+    """`save_result` of a backtest and its honesty checks; the findings of its bars stand after the run's warnings."""
     from botlib.strategies.loading import strategy_hash
 
+    said = [*result.warnings, *_findings(result.bars.warnings)]
     save_result(output_dir, metrics=result.metrics, benchmark=result.benchmark.metrics, halts=result.halts,
                 checks=honesty.to_dict(), data_hash=result.bars.data_hash(),
-                strategy_hash=strategy_hash(result.strategy), warnings=result.warnings)
+                strategy_hash=strategy_hash(result.strategy), warnings=said)
+
+
+_MOST_FINDINGS = 5
+
+
+def _findings(said: list[str]) -> list[str]:
+    """The first few; the notebook has all of them."""
+    more = len(said) - _MOST_FINDINGS
+    return said if more <= 0 else [*said[:_MOST_FINDINGS], f"and {more} more in the notebook"]
 
 
 def jsonable(value: Any) -> Any:
@@ -133,7 +156,8 @@ def _check_lines(checks: Mapping[str, Any]) -> list[str]:
     lines = []
     for name, outcome in checks.items():
         passed = outcome.get("passed") if isinstance(outcome, Mapping) else outcome
-        word = "see the notebook" if not isinstance(passed, bool) else "passed" if passed else "FAILED"
+        said = outcome.get("result") if isinstance(outcome, Mapping) else None
+        word = said or ("see the notebook" if not isinstance(passed, bool) else "passed" if passed else "FAILED")
         finding = outcome.get("finding") if isinstance(outcome, Mapping) else None
         lines.append(f"{name:<14}{word}" + (f": {finding}" if finding else ""))
     return lines

@@ -14,7 +14,7 @@ from typing import Any
 
 from botlib import errors, hygiene, kernel, notebook_params, provenance, yamlfile
 from botlib.config import BacktestParams
-from botlib.errors import BotlibError, InputError, RunFailed, RunStopped
+from botlib.errors import BotlibError, InputError, RunFailed, RunStopped, StrategyFailed
 from botlib.job import Job, first_line
 from botlib.project import resolve, shown
 from botlib.result_file import read_result
@@ -48,9 +48,10 @@ def execute(job: Job, *, output: str | os.PathLike[str] = "outputs", progress: b
     Raises
     ------
     InputError
-        The notebook refused its input (any error of that family raised in a cell); nothing is left.
+        The notebook refused its input (any error of that family raised in a cell but `StrategyFailed`); nothing is
+        left.
     RunFailed, RunStopped
-        A crash, or a signal; the folder ``…_failed`` is left.
+        A crash, also of the strategy's own code, or a signal; the folder ``…_failed`` is left.
     """
     secrets = hygiene.environment_secrets(os.environ)
     with kernel.stop_signals() as kernels:
@@ -101,7 +102,8 @@ def _outcome(error: BaseException, folder: RunFolder, job: Job, secrets: list[st
         left = folder.finish("stopped", f"by {name}", secrets)
         return RunStopped(f"stopped by {name}; nothing here is a result", left, left / LOG, signum)
     known = _raised_in_notebook(error)
-    if isinstance(error, InputError) or (known is not None and issubclass(known[0], InputError)):
+    if isinstance(error, InputError) or (known is not None and issubclass(known[0], InputError)
+                                         and not issubclass(known[0], StrategyFailed)):
         folder.discard()
         return error if known is None else known[0](hygiene.mask(known[1], secrets))
     text, detail = _told(error, known, job, folder)

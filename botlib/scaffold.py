@@ -63,8 +63,14 @@ period: 5y
 _HEAD = '''\
 # {title}
 
-The strategy is in `notebooks/{name}.py`: change it there and run this notebook from the top. The same run without
-JupyterLab, with its evidence in `outputs/`: `python -m botlib backtest --config parameters/{name}.yaml`.
+The strategy is in `notebooks/{name}.py`: change it there and run this notebook from the top. The notebook is a copy of
+`10_backtest.ipynb` with the values of `parameters/{name}.yaml`. It is yours from now on, and changes of one file do not
+reach the other.
+
+Without JupyterLab, each run with its evidence in a folder of `outputs/`:
+
+    python -m botlib backtest --config parameters/{name}.yaml     # 10_backtest.ipynb with that file's values
+    python -m botlib backtest --notebook notebooks/{name}.ipynb   # this notebook with its own values
 '''
 
 
@@ -79,6 +85,9 @@ def new(name: str, *, root: str | Path | None = None) -> list[Path]:
     if not _is_name(name):
         plain = re.sub(r"[^a-z0-9_]+", "_", name.lower()).strip("_")
         hint = f", e.g. {plain}" if _is_name(plain) else ""
+        if keyword.iskeyword(name):
+            raise InputError(f"new {name!r}: this is a word of the Python language and can name no module; choose "
+                             f"another, e.g. my_{name}.")
         raise InputError(f"new {name!r}: the name becomes a file and a Python module; use up to 40 lower-case letters, "
                          f"digits and '_', beginning with a letter{hint}.")
     if is_library(name, project_root(root) / "notebooks"):

@@ -186,7 +186,7 @@ def trade_distribution_figure(result: Any) -> Figure:
             stacked=True, color=[_exit_look(r)[0] for r in groups], edgecolor="white", linewidth=0.6,
             label=[typeset(f"{r.capitalize()}: {plural(len(rows), 'trade')}, {money(rows['pnl'].sum(), sign=True)}")
                    for r, rows in groups.items()])
-    ax.axvline(0.0, color=MUTED, linewidth=0.8)
+    ax.axvline(0.0, ymax=0.87, color=MUTED, linewidth=0.8)  # below the names of mean and median
     _name_lines(ax, float(returns.mean()), float(np.median(returns)))
     heading(ax, f"{plural(len(trades), 'closed trade')}, {outcome(trades)}", context(result))
     ax.set_xlabel("Return of a trade, net of costs (%)")

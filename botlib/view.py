@@ -13,8 +13,8 @@ from botlib.bar_reveal import KnownBars
 from botlib.bars import Bars
 from botlib.engine.book import Book
 from botlib.engine.state import KINDS, PURPOSES, STOP_LEG, TARGET_LEG, WORKING
-from botlib.errors import BotlibError, StrategyError, nearest
-from botlib.orders import Cancel, Order
+from botlib.errors import BotlibError, StrategyError, StrategyFailed, nearest
+from botlib.orders import Cancel, Order, WorkingOrder
 
 
 class View:
@@ -91,13 +91,12 @@ class View:
         return float(paid / shares) if shares else float("nan")
 
     @property
-    def open_orders(self) -> list[dict[str, Any]]:
+    def open_orders(self) -> list[WorkingOrder]:
         """Orders still working at this close, oldest first; protective legs are not among them.
 
-        Each has id (its row in ``result.orders``), symbol, side ("buy", "sell"), type ("market", "limit", "stop"),
-        purpose ("entry", "exit", "reduce"), quantity and filled (shares), limit_price and stop_price (dollars, None
-        when it has none) and decided_time (the bar at whose close it was submitted). A day order never outlives its
-        session: on daily bars the list is empty but for exits that a missing bar or a volume cap left unfinished.
+        Each is a `botlib.WorkingOrder`: id, symbol, side, type, purpose, quantity, filled, limit_price, stop_price and
+        decided_time. A day order never outlives its session: on daily bars the list is empty but for exits that a
+        missing bar or a volume cap left unfinished.
         """
         count = self._book["n_open"]
         if not count:
@@ -106,12 +105,12 @@ class View:
         for i in self._book.working[:count].tolist():
             o = orders[i]
             if o["status"] == WORKING:
-                found.append({
-                    "id": i, "symbol": self.bars.symbols[o["symbol"]], "side": "buy" if o["side"] > 0 else "sell",
-                    "type": KINDS[o["kind"]], "purpose": PURPOSES[o["purpose"]], "quantity": float(o["quantity"]),
-                    "filled": float(o["filled"]), "limit_price": float(o["limit"]) if o["limit"] > 0.0 else None,
-                    "stop_price": float(o["stop"]) if o["stop"] > 0.0 else None, "decided_time": index[o["decided"]],
-                })
+                found.append(WorkingOrder(
+                    i, self.bars.symbols[o["symbol"]], "buy" if o["side"] > 0 else "sell", KINDS[o["kind"]],
+                    PURPOSES[o["purpose"]], float(o["quantity"]), float(o["filled"]),
+                    float(o["limit"]) if o["limit"] > 0.0 else None, float(o["stop"]) if o["stop"] > 0.0 else None,
+                    index[o["decided"]],
+                ))
         return found
 
     def _column(self, symbol: str) -> int:
@@ -143,8 +142,8 @@ def run_on_bar(bars: Bars, strategy: Any, book: Book, adjustment: str,
         except BotlibError:
             raise
         except Exception as error:
-            raise StrategyError(f"{type(strategy).__name__}.on_bar raised {describe_error(error)} "
-                                f"at bar {t} ({bars.index[t]})") from error
+            raise StrategyFailed(f"{type(strategy).__name__}.on_bar raised {describe_error(error)} "
+                                 f"at bar {t} ({bars.index[t]})") from error
         row, orders = (keep, []) if answer is None else _answer(answer, columns, strategy)
         if t < last_ready:
             row = np.where(t < ready, np.nan, row)

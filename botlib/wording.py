@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -34,6 +35,12 @@ def money(value: float, *, sign: bool = False, digits: int = 0) -> str:
     if not float(size.replace(",", "")):
         return f"${size}"
     return (MINUS if value < 0 else "+" if sign else "") + f"${size}"
+
+
+def total_return(metrics: Mapping[str, float]) -> str:
+    """``-1.23 %``, for a line of plain text; a single bar has none."""
+    value = metrics["total_return_pct"]
+    return f"{value:.2f} %" if math.isfinite(value) else "no return"
 
 
 def plural(count: int, one: str, many: str = "") -> str:

@@ -147,3 +147,39 @@ def test_legs_act_in_the_regular_session_only():
 def test_equity_follows_prices_outside_the_session():
     bars = make_bars({"A": [100, 100, 110, 110, 110, 100, 100]}, AROUND, interval="5m", calendar="XNYS")
     assert run(bars, {"A": [0.1]}).equity.tolist() == [100_000.0] * 2 + [101_000.0] * 3 + [100_000.0] * 2
+
+
+# --- Bars outside regular hours ---------------------------------------------------------------------------------------
+
+def around_the_open(count: int) -> pd.DatetimeIndex:
+    """Four bars a session: two before the open, the first one after it, one after the close."""
+    dates = pd.bdate_range("2024-04-01", periods=count)  # no holiday before Memorial Day, 2024-05-27
+    return at(*(f"{day:%Y-%m-%d} {time}" for day in dates for time in ("08:00", "09:25", "09:30", "16:05")))
+
+
+def test_a_year_of_bars_outside_regular_hours():
+    bars = five_minutes({"A": [100.0] * 80}, around_the_open(20), calendar="XNYS")
+    assert bars.periods_per_year == 252 * 4
+    assert five_minutes({"A": [100.0] * 80}, around_the_open(20)).periods_per_year == 252 * 78  # no session is known
+
+
+def test_a_years_return_counts_sessions():
+    # 21 sessions, a twelfth of a year, less one bar of 84: up by 21 % between the first two.
+    prices = [100.0] * 4 + [121.0] * 80
+    held = run(five_minutes({"A": prices}, around_the_open(21), calendar="XNYS").select("A"), {}).benchmark
+    assert held.metrics["total_return_pct"] == pytest.approx(21.0)
+    assert held.metrics["cagr_pct"] == pytest.approx(100.0 * (1.21 ** (12.0 * 84.0 / 83.0) - 1.0))
+    # 83 returns, one of them 0.21: variance 0.21**2 / 82 * (1 - 1 / 83), times 252 * 4 bars.
+    variance = 0.21**2 * (1.0 - 1.0 / 83.0) / 82.0
+    assert held.metrics["volatility_pct"] == pytest.approx(100.0 * (variance * 1_008.0) ** 0.5)
+
+
+def test_buy_and_hold_waits_for_the_regular_session_as_orders_do():
+    # Bars of 08:00, 09:25, 09:30 and 16:05: bought at 09:30, at 125, and not at 09:25, at 100.
+    index = around_the_open(1)
+    bars = make_bars({"A": [100.0, 100.0, 125.0, 150.0]}, index, interval="5m", calendar="XNYS")
+    result = run(bars, {"A": [1.0]})
+    assert fills(result) == [(2, "A", "buy", 1_000.0, 125.0)]
+    assert result.benchmark.equity.tolist() == pytest.approx([100_000, 100_000, 100_000, 120_000])
+    textbook = run(bars, {}, convention="textbook").benchmark
+    assert textbook.equity.tolist() == pytest.approx([100_000, 100_000, 125_000, 150_000])

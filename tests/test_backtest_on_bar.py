@@ -110,19 +110,22 @@ def test_the_view_shows_an_order_that_works():
     bars = intraday(100, 100, 100, 100)
     orders = {0: [buy("A", 5, limit=90.0), buy("A", 3, stop=120.0)]}
     run(bars, OnBar(lambda view: seen.append(view.open_orders) or orders.get(view.t)))
-    limit = {"id": 0, "symbol": "A", "side": "buy", "type": "limit", "purpose": "entry", "quantity": 5.0, "filled": 0.0,
-             "limit_price": 90.0, "stop_price": None, "decided_time": bars.index[0]}
+    limit = botlib.WorkingOrder(id=0, symbol="A", side="buy", type="limit", purpose="entry", quantity=5.0, filled=0.0,
+                                limit_price=90.0, stop_price=None, decided_time=bars.index[0])
     # A buy stop is capped, at 2.5 % above it.
-    stop = limit | {"id": 1, "type": "stop", "quantity": 3.0, "limit_price": 123.0, "stop_price": 120.0}
+    stop = limit._replace(id=1, type="stop", quantity=3.0, limit_price=123.0, stop_price=120.0)
     assert seen == [[], [limit, stop], [limit, stop], []]
+    assert (seen[1][1].id, seen[1][1].stop_price) == (1, 120.0)
+    with pytest.raises(AttributeError):
+        seen[1][0].quantity = 6.0
 
 
 def test_the_view_says_what_an_exit_is_for():
     seen = []
     orders = {0: buy("A", 10), 1: [sell("A", 4, limit=110.0), sell("A", 6, limit=111.0)]}
     run(intraday(100, 100, 100, 100), OnBar(lambda view: seen.append(view.open_orders) or orders.get(view.t)))
-    assert [(o["purpose"], o["side"], o["limit_price"]) for o in seen[2]] == [("reduce", "sell", 110.0),
-                                                                              ("reduce", "sell", 111.0)]
+    assert [(o.purpose, o.side, o.limit_price) for o in seen[2]] == [("reduce", "sell", 110.0),
+                                                                     ("reduce", "sell", 111.0)]
 
 
 def test_the_view_in_a_line():
@@ -368,7 +371,7 @@ def test_one_order_is_cancelled_by_its_id():
     bars = intraday(100, 100, (100, 100, 90, 91), 91)
     ladder = [buy("A", 10, limit=95.0), buy("A", 20, limit=94.0)]
     result = run(bars, OnBar(lambda view: ladder if view.t == 0 else
-                             cancel("A", view.open_orders[0]["id"]) if view.t == 1 else None))
+                             cancel("A", view.open_orders[0].id) if view.t == 1 else None))
     assert fills(result) == [(2, "A", "buy", 20.0, 94.0)]
     assert [fate[2] for fate in fates(result)] == ["cancelled", "filled"]
 
@@ -388,7 +391,7 @@ def test_what_a_cancel_frees_is_there_for_the_next_order(answer, status):
     seen = []
     run(intraday(100, 100, 100, 100), OnBar(lambda view: seen.append(view.open_orders) or
                                             {0: buy("A", 900, limit=99.0), 1: answer}.get(view.t)))
-    assert [o["quantity"] for o in seen[2]] == [950.0 if status == "working" else 900.0]
+    assert [o.quantity for o in seen[2]] == [950.0 if status == "working" else 900.0]
 
 
 def test_what_a_cancelled_exit_leaves_is_protected_from_the_next_bar_on():

@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from engine_helpers import FREE, NAN, Given, days, make_bars, run
+from engine_helpers import FREE, NAN, Given, OnBar, days, fates, make_bars, run
 
 import botlib
+from botlib import report
 from botlib.errors import InputError, StrategyError
 from botlib.metrics import METRICS
 
@@ -219,9 +220,36 @@ def test_it_waits_for_the_warm_up():
 def test_it_pays_commission_and_slippage():
     costs = botlib.Costs(slippage_bps=10.0, commission_bps=5.0, regulatory_fees=False)
     benchmark = held({"A": [100.0] * 3}, costs=costs)
-    # 100,000 / (100.10 * 1.0005) = 998.5017 shares, worth 99,850.17.
-    assert benchmark.equity.iloc[-1] == pytest.approx(100_000 / (1.001 * 1.0005))
-    assert benchmark.metrics["costs_paid"] == pytest.approx(100_000 - 100_000 / (1.001 * 1.0005))
+    # 100,000 / (100.10 * 1.0005) = 998.5017 shares, worth 99,850.17; the commission, 49.975, is rounded up to the cent.
+    assert benchmark.equity.iloc[-1] == pytest.approx(100_000 / (1.001 * 1.0005), abs=0.006)
+    assert benchmark.metrics["costs_paid"] == pytest.approx(149.83, abs=0.001)
+
+
+def test_it_pays_the_commissions_minimum_and_the_impact():
+    # 10 dollars at 1 bps, but at least 25; 99,975 buy 999.75 shares at 100.
+    least = FREE.model_copy(update={"commission_bps": 1.0, "commission_min": 25.0})
+    benchmark = held({"A": [100.0] * 3}, costs=least)
+    assert benchmark.equity.iloc[-1] == pytest.approx(99_975.0)
+    assert benchmark.metrics["costs_paid"] == pytest.approx(25.0)
+    # 800 of the 1,000 shares of the bar: 3,906.25 bps * 0.64 = 25 %, so each costs 125.
+    impact = FREE.model_copy(update={"volume_impact_bps": 3_906.25})
+    benchmark = held({"A": [(100, 100, 100, 100, 1_000)] * 3}, costs=impact)
+    assert benchmark.equity.iloc[-1] == pytest.approx(80_000.0, abs=0.1)
+    assert benchmark.metrics["costs_paid"] == pytest.approx(20_000.0, abs=0.1)
+
+
+def test_it_pays_the_fee_on_purchases():
+    # On 2026-05-04 the CAT fee was $0.000003 a share: a cent, rounded up, for 1,000 shares.
+    bars = make_bars({"A": [100.0] * 3}, days(3, "2026-05-04"))
+    benchmark = run(bars, {}, costs=FREE.model_copy(update={"regulatory_fees": True})).benchmark
+    assert benchmark.metrics["costs_paid"] == pytest.approx(0.01, abs=1e-6)
+    assert benchmark.equity.iloc[-1] == pytest.approx(99_999.99)
+
+
+def test_what_does_not_pay_for_its_commission_stays_cash():
+    costs = FREE.model_copy(update={"commission_min": 100.0})
+    benchmark = held({"A": [100.0, 100.0, 50.0]}, costs=costs, cash=90.0)
+    assert benchmark.equity.tolist() == [90.0] * 3 and benchmark.metrics["costs_paid"] == 0.0
 
 
 def test_it_holds_through_splits_and_keeps_dividends():
@@ -253,3 +281,83 @@ def test_results_show_themselves_in_a_line_and_as_a_table():
         assert text in page
     assert "Strategy" not in held and "$121,000" in held
     assert "<BacktestResult" not in page
+
+
+def test_a_halt_is_told_in_the_line():
+    # 1,000 shares at 100; the close of bar 2 is 6 % below the peak.
+    limits = botlib.SafetyControls(max_drawdown_pct=5.0, max_daily_loss_pct=50.0, max_position_size_pct=100.0)
+    result = run({"A": [100, 100, 94, 94]}, {"A": [1.0]}, safety=limits)
+    assert repr(result).endswith(": -6.00 %, 0 trades; trading halted on 2024-03-06 by max_drawdown_pct>")
+    assert "trading halted on 2024-03-06" in result._repr_html_()
+    daily = limits.model_copy(update={"max_drawdown_pct": 90.0, "max_daily_loss_pct": 5.0})
+    result = run({"A": [100, 100, 94, 88]}, {"A": [1.0]}, safety=daily)
+    assert repr(result).endswith("; only exits on 2024-03-06 by max_daily_loss_pct and 1 other halt>")
+
+
+# --- Where the money comes from ---------------------------------------------------------------------------------------
+
+def test_gain_and_loss_add_up():
+    # A: 100 shares, in at 100, out at 110, 10 and 11 dollars of commission (10 bps). B: 100 shares at 100, with 10
+    # dollars, still held at 104, dividend of 1 on bar 3.
+    bars = make_bars({"A": [100, 100, 110, 110, 110], "B": [100, 100, 100, 101, 104]},
+                     actions=[("B", "2024-03-07", "cash_dividend", 1.0)])
+    result = run(bars, {"A": [0.1, 0.0], "B": [0.1]}, costs=FREE.model_copy(update={"commission_bps": 10.0}))
+    assert dict(result.profit) == pytest.approx({"closed_trades": 979.0, "open_positions": 390.0, "dividends": 100.0,
+                                                 "interest": 0.0, "split_cash": 0.0, "total": 1_469.0})
+    table = report.profit_table(result)
+    assert table.to_numpy().tolist() == [
+        ["1 closed trade, after costs", "+$979.00"], ["1 open position, at the last close", "+$390.00"],
+        ["Dividends", "+$100.00"], ["In all: +1.47 % of $100,000", "+$1,469.00"]]
+
+
+def test_interest_and_parts_of_shares_are_sources_too():
+    # 101 shares at 100 (10,100 of 100,000); a 3 for 2 split on bar 2 gives 151.5, half a share is paid out at
+    # 66.666667 and cost as much; 151 at 70 then gain 151 * 3.3333 = 503.33.
+    bars = make_bars({"A": [100, 100, 70, 70]}, actions=[("A", "2024-03-06", "split", 1.5)])
+    profit = run(bars, Given({"A": [101.0]}, unit="shares")).profit
+    assert profit["open_positions"] == pytest.approx(151 * (70 - 200 / 3))
+    assert profit["split_cash"] == pytest.approx(0.0, abs=1e-6)
+    assert profit["total"] == pytest.approx(151 * (70 - 200 / 3))
+    # The close before the split is 106: the half share is paid out at 70.666667, 2 dollars more than it cost in full.
+    bars = make_bars({"A": [100, (100, 106, 100, 106), 70, 70]}, actions=[("A", "2024-03-06", "split", 1.5)])
+    profit = run(bars, Given({"A": [101.0]}, unit="shares")).profit
+    assert profit["split_cash"] == pytest.approx(0.5 * (212 / 3 - 200 / 3))
+    # 20,000 short at 3.6 % a year: 2 dollars a night; from bar 1 to bar 3 there are two.
+    costs = FREE.model_copy(update={"borrow_rate_pct": 3.6})
+    profit = run({"A": [100.0] * 4}, {"A": [-0.2]}, costs=costs).profit
+    assert profit["interest"] == pytest.approx(-4.0) and profit["total"] == pytest.approx(-4.0)
+
+
+# --- Refused orders ---------------------------------------------------------------------------------------------------
+
+def test_refused_entries_are_told_by_reason():
+    # A takes 60,000; of the 40,000 left B's 60,000 are refused on bars 0 and 1, and C's half share on bar 0.
+    cells = {"A": [100.0] * 3, "B": [100.0] * 3, "C": [2_000.0] * 3}
+    result = run(cells, {"A": [0.6], "B": [0.6, 0.6], "C": [0.0005]})
+    assert result.warnings == ["orders-refused: 3 of 4 entries were refused: 2 buying power (B, 2024-03-04 to "
+                               "2024-03-05); 1 below one share (C, 2024-03-04). Each stands in result.orders."]
+
+
+def test_one_reason_needs_no_count_and_many_symbols_are_counted():
+    cells = {name: [2_000.0] * 3 for name in "ABCDEFG"}
+    strategy = {name: [0.0005] for name in "ABCDEFG"}
+    with pytest.warns(botlib.errors.BotlibWarning) as said:
+        result = run(cells, strategy, quiet=False)
+    assert result.warnings == ["orders-refused: 7 of 7 entries were refused: below one share (A, B, C, D, E and 2 "
+                               "more, 2024-03-04). Each stands in result.orders."]
+    assert [str(w.message) for w in said] == result.warnings
+    assert report.warnings_table(result)["Warning"].tolist() == ["orders-refused"]
+
+
+def test_refused_exits_are_told_apart():
+    result = run({"A": [100.0] * 4}, OnBar({0: botlib.buy("A", 10), 2: botlib.sell("A", 11)}))
+    assert result.warnings == ["orders-refused: 1 of 1 exit was refused: held for orders (A, 2024-03-06). Each stands "
+                               "in result.orders."]
+
+
+def test_refusals_by_a_halt_are_told_by_the_halt():
+    limits = botlib.SafetyControls(max_drawdown_pct=5.0, max_daily_loss_pct=50.0, max_position_size_pct=100.0)
+    result = run({"A": [100, 100, 94, 94, 94], "B": [100.0] * 5}, {"A": [0.9], "B": [None, None, None, 0.01]},
+                 safety=limits)
+    assert ("entry", 9.0, "rejected", "halted") in fates(result)
+    assert result.warnings == []

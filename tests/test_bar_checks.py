@@ -355,9 +355,10 @@ def test_missing_sessions_of_one_symbol() -> None:
 
 def test_missing_sessions_of_all_symbols() -> None:
     frame = pd.concat([rows("AAPL", [WEEK[0], WEEK[4]]), rows("MSFT", [WEEK[0], WEEK[4]])])
-    _, (text,) = warned(lambda: Bars.from_frame(frame), "missing-sessions")
+    bars, (text,) = warned(lambda: Bars.from_frame(frame), "missing-sessions")
     assert "3 of 5 sessions" in text
     assert text.endswith("The same in 1 more symbol.")
+    assert bars.warnings == [f"missing-sessions: {text}"]
 
 
 def test_holidays_half_days_and_storms_are_not_missing() -> None:
@@ -405,8 +406,8 @@ def test_intraday_bars_outside_the_session() -> None:
     frame = rows("SPY", hours("2012-07-02", "08:30", *FULL) + hours("2012-07-03", *FULL[:5]))
     bars, (text,) = warned(lambda: Bars.from_frame(frame), "outside-session")
     assert text == ("SPY 2012-07-02 08:30: a bar outside the regular session of XNYS (2 such bars). "
-                    "Orders wait there for the next regular bar; Bars.from_frame(..., regular_hours=True) leaves such "
-                        "bars out.")
+                    "Orders wait there for the next regular bar; the parameter regular_hours = true (in Python "
+                    "Bars.from_frame(..., regular_hours=True)) leaves such bars out.")
     assert len(bars) == 13
     regular = Bars.from_frame(frame, regular_hours=True)
     assert regular.findings.empty

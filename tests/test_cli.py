@@ -58,8 +58,10 @@ BAD = [
     ("duplicate name", "--config a.yaml", {"a.yaml": "cash: 1000\ncash: 2000\n"},
      "a.yaml, line 2, column 1: the name 'cash' stands here twice"),
     ("list as file", "--config a.yaml", {"a.yaml": "- cash\n"}, "a.yaml: it holds a list"),
-    ("missing file", "--config parameters/a.yml", {"parameters/b.yml": ""},
-     "parameters/a.yml does not exist; did you mean 'b.yml'?"),
+    ("missing file", "--config parameters/mne.yml", {"parameters/mine.yml": ""},
+     "parameters/mne.yml does not exist; did you mean 'mine.yml'?"),
+    ("missing file with nothing like it", "--config parameters/nope.yaml", {"parameters/own.yaml": ""},
+     "parameters/nope.yaml does not exist.\n"),
     ("ticker that is a boolean", "--config a.yaml", {"a.yaml": "symbols: [TRUE]\n"},
      'put the ticker in quotes, "TRUE"'),
     ("ticker twice", "--symbols IBM IBM", {}, "--symbols: symbols: IBM stands there twice"),
@@ -140,11 +142,10 @@ RULE = "--strategy notebooks/mine.py:Mine"
     ("--interval 1m", {}, "1m"),
     ("--set provider=file --set provider_options.path=data --symbols ABC",
      {"data/ABC.csv": "date,open,high,low,volume\n2010-01-04,1,1,1,1\n"}, "close"),
-    (RULE, {"notebooks/mine.py": helpers.STRATEGY.replace(NAN, "1 / 0")}, "ZeroDivisionError"),
     (RULE, {"notebooks/mine.py": helpers.STRATEGY.replace(NAN, "np.zeros(3)")}, "shape (3,)"),
     (RULE, {"notebooks/mine.py": helpers.STRATEGY.replace(NAN, TOMORROW)}, "look-ahead"),
     ("--set risk.max_position_pct=20", {}, "exceeds safety.max_position_size_pct = 10"),
-], ids=["unknown symbol", "interval the source lacks", "missing column", "strategy raises", "wrong shape", "look-ahead",
+], ids=["unknown symbol", "interval the source lacks", "missing column", "wrong shape", "look-ahead",
         "limits that contradict"])
 def test_bad_data_and_bad_strategies_are_the_same(project, capfd, line, made, said):
     helpers.write_notebook(project / "notebooks" / "10_backtest.ipynb",
@@ -174,6 +175,26 @@ def test_a_run_prints_a_table_and_the_notebook(project, capfd):
     assert re.search(r"total return +12\.3 % +50\.0 %", out)
     assert "look-ahead    passed" in out
     assert lines[-1] == str((folder / "notebook.ipynb").relative_to(project))
+
+
+@pytest.mark.slow
+def test_what_a_strategy_raises_is_one_line_and_its_log_has_the_traceback(project, capfd, monkeypatch):
+    monkeypatch.setenv("SOME_TOKEN", "s3cret-value")
+    helpers.write_notebook(project / "notebooks" / "10_backtest.ipynb", REAL, helpers.RESULT)
+    write(project, "notebooks/mine.py", helpers.STRATEGY.replace(NAN, "self.half(bars)") + """
+    def half(self, bars):
+        raise ValueError("no half of " + __import__("os").environ["SOME_TOKEN"])
+""")
+    assert cli.main(["backtest", *RULE.split()]) == 1
+    err = capfd.readouterr().err
+    assert err.startswith("error: Mine.targets raised ValueError: no half of *** (line ")
+    assert err.count("\n") == 1
+    (folder,) = helpers.runs(project)
+    log = folder / "run.log"
+    assert folder.name.endswith("_failed") and err.endswith(f"log: {log}\n")
+    for text in (log.read_text(encoding="utf-8"), (folder / "notebook.ipynb").read_text(encoding="utf-8")):
+        assert "in half" in text and "raise ValueError(" in text and "return self.half(bars)" in text
+        assert "s3cret-value" not in text
 
 
 @pytest.mark.slow
@@ -235,6 +256,39 @@ def test_paths_start_at_the_project_from_any_folder(project, monkeypatch):
     assert cli.main(["backtest", "--config", "parameters/a.yaml", "--output", "results"]) == 1
     assert (seen[0][0].root, seen[0][0].params.cash) == (project, 1000.0)
     assert seen[0][1]["output"] == "results"
+
+
+def test_two_wrong_values_of_a_section_both_say_where_they_stand(project, capfd):
+    write(project, "a.yaml", "risk: {stop_loss_pct: 0.05, max_position_pct: 0.1}")
+    assert cli.main(["backtest", "--config", "a.yaml"]) == 2
+    lines = capfd.readouterr().err.removeprefix("error: ").splitlines()
+    assert sorted(line.split(" is ")[0] for line in lines) == ["a.yaml: risk.max_position_pct = 0.1",
+                                                               "a.yaml: risk.stop_loss_pct = 0.05"]
+
+
+def test_paths_that_a_shell_completes_are_found_from_the_working_folder(project, monkeypatch):
+    seen = []
+    monkeypatch.setattr(run, "execute", lambda work, **options: seen.append(work) or [][0])
+    write(project, "parameters/a.yaml", "cash: 1000\n")
+    write(project, "notebooks/mine.py", helpers.STRATEGY)
+    monkeypatch.chdir(project / "notebooks")
+    for strategy in ("mine.py:Mine", "../notebooks/mine.py:Mine", "notebooks/mine.py:Mine"):
+        cli.main(["backtest", "--config", "../parameters/a.yaml", "--notebook", "10_backtest.ipynb", "--strategy",
+                  strategy])
+        work = seen.pop()
+        assert work.params.cash == 1000.0
+        assert work.params.strategy["name"] == "notebooks/mine.py:Mine"
+        assert work.origins["cash"] == "parameters/a.yaml"
+        assert work.notebook == project / "notebooks" / "10_backtest.ipynb"
+
+
+def test_a_path_that_could_be_two_files_is_refused_with_both(project, monkeypatch, capfd):
+    mine = write(project, "notebooks/parameters/a.yaml", "cash: 1000\n")
+    other = write(project, "parameters/a.yaml", "cash: 2000\n")
+    monkeypatch.chdir(project / "notebooks")
+    assert cli.main(["backtest", "--root", str(project), "--config", "parameters/a.yaml"]) == 2
+    err = capfd.readouterr().err
+    assert str(mine) in err and str(other) in err and err.count("\n") == 1
 
 
 def test_without_a_project_the_message_says_what_to_do(tmp_path, monkeypatch, capfd):

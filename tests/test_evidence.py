@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import types
 
 import numpy as np
 import pandas as pd
@@ -95,3 +96,22 @@ def test_the_short_table():
         "warm-up       FAILED",
         "warning       clipped: 3 weights",
     ]
+
+
+def test_findings_of_the_bars_reach_the_record(tmp_path):
+    found = [f"check-{i}: sentence {i}." for i in range(7)]
+    bars = types.SimpleNamespace(symbols=("A",), adjustment="raw", warnings=found, data_hash=lambda: "d")
+    result = types.SimpleNamespace(bars=bars, convention="broker", metrics={}, halts=[], strategy=object(),
+                                   benchmark=types.SimpleNamespace(metrics={}), warnings=["a: b"])
+    honesty = types.SimpleNamespace(checks=(), breakeven_bps=1.0, to_dict=dict)
+    result_file.save_backtest(tmp_path, result, honesty)
+    wanted = ["a: b", *found[:5], "and 2 more in the notebook"]
+    saved = result_file.read_result(tmp_path)
+    assert saved["warnings"] == wanted
+    assert result_file.table(saved).splitlines()[-7:] == [f"warning       {text}" for text in wanted]
+
+
+def test_a_check_may_say_more_than_passed_or_failed():
+    result = {"metrics": {}, "benchmark": {}, "halts": [], "warnings": [],
+              "checks": {"costs": {"passed": False, "result": "warning", "finding": "no edge to lose."}}}
+    assert result_file.table(result).splitlines()[-1] == "costs         warning: no edge to lose."

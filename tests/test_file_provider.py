@@ -11,6 +11,7 @@ import pytest
 
 from botlib import providers
 from botlib.bars import Bars
+from botlib.config import BacktestParams
 from botlib.errors import BotlibError, BotlibWarning, DataError, InputError, ProviderError
 from botlib.providers.file import FileProvider
 
@@ -394,3 +395,54 @@ def test_load_by_name_and_its_refusals(tmp_path):
     ]:
         with pytest.raises(InputError, match=message):
             providers.load(name, **options)
+
+
+# --- numbers that make no bar ---------------------------------------------------------------------------------------
+
+FIVE = """date,open,high,low,close,volume
+2024-03-04,10,11,9,10,100
+2024-03-05,10,11,9,{a},100
+2024-03-06,10,11,9,10,100
+2024-03-07,{b},11,{c},10,{d}
+2024-03-08,10,11,9,10,100
+"""
+
+
+@pytest.mark.parametrize(("cells", "said"), [
+    ({"a": ""}, r"line 3, column close = '': a number is missing\."),
+    ({"b": "0"}, "line 5, column open = '0': a price"),
+    ({"c": "12"}, "line 5, column high = '11': it is below the low of 12"),
+    ({"d": "-1"}, "line 5, column volume = '-1'"),
+    ({"a": "-3", "d": ""}, r"line 3, column close = '-3': .* Wrong too: line 5\."),
+])
+def test_a_run_names_the_line_of_a_row_that_makes_no_bar(tmp_path, cells, said):
+    path = write(tmp_path / "ABC.csv", FIVE.format(**{"a": 10, "b": 10, "c": 9, "d": 100} | cells))
+    params = BacktestParams(provider="file", provider_options={"path": str(path)}, symbols=["ABC"])
+    with pytest.raises(DataError, match=rf"{path}, {said}"):
+        params.load_bars(tmp_path)
+
+
+def test_a_bad_row_before_the_period_is_not_asked_for(tmp_path):
+    path = write(tmp_path / "ABC.csv", FIVE.format(a="", b=10, c=9, d=100))
+    params = BacktestParams(provider="file", provider_options={"path": str(path)}, symbols=["ABC"], period="1d")
+    assert params.load_bars(tmp_path).close.ravel().tolist() == [10.0]
+
+
+def test_regular_hours_is_a_parameter_of_a_run(tmp_path):
+    lines = [f"2024-03-04 {time},10,11,9,10,100" for time in ("08:00", "08:30", "09:30", "10:00")]
+    path = write(tmp_path / "ABC.csv", "date,open,high,low,close,volume\n" + "\n".join(lines) + "\n")
+    options = {"path": str(path), "tz": "America/New_York", "interval": "30m"}
+    params = BacktestParams(provider="file", provider_options=options, symbols=["ABC"], interval="30m",
+                            regular_hours=True)
+    assert [f"{time:%H:%M}" for time in params.load_bars(tmp_path).index] == ["09:30", "10:00"]
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["folder", "file"])
+def test_a_name_that_is_no_ticker_tells_the_way_out(tmp_path, whole):
+    path = write(tmp_path / "XYZ 5m.csv", DAILY)
+    provider = FileProvider(tmp_path if whole else path)
+    with pytest.raises(InputError, match=r"'XYZ 5M', which is no ticker.*provider_options\.symbol='XYZ'") as caught:
+        provider.download_bars(symbols=["XYZ"], period="max", interval="1d")
+    assert "did you mean" not in str(caught.value) and (f"path='{path}'" in str(caught.value)) == whole
+    got = FileProvider(path, symbol="XYZ").download_bars(symbols=["XYZ"], period="max", interval="1d")
+    assert len(got) == 3

@@ -376,11 +376,19 @@ def test_the_table_and_the_record():
     assert set(honesty.table().iloc[:2, 1]) == {"passed"}
     assert set(honesty.to_dict()) == {"look-ahead", "warm-up", "costs"}
     assert honesty.to_dict()["look-ahead"]["passed"] is True
+    assert honesty.to_dict()["look-ahead"]["result"] == "passed"
+
+
+def test_no_edge_is_no_failed_check():
+    honesty = check_honesty(run({"A": [50.0] * 10 + [40.0] * 30}, Given({"A": [0.1] + [None] * 20 + [0.0]})))
+    costs = honesty.to_dict()["costs"]
+    assert costs == {"passed": False, "result": "warning",
+                     "finding": "no edge to lose: the total return is not positive even without slippage."}
 
 
 def test_it_shows_itself_in_a_line_and_as_its_table():
     honesty = checked(Computed(lambda close: level(close.shift(-1) > close)))
-    assert repr(honesty) == "<Honesty: look-ahead FAILED, warm-up FAILED, costs passed>"
+    assert repr(honesty) == "<Honesty: look-ahead FAILED, warm-up warning, costs passed>"
     assert honesty._repr_html_() == honesty.table()._repr_html_()
 
 

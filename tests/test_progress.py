@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from botlib import _jit, warmup
+from botlib import _jit, kernel, warmup
 from botlib.progress import ProgressLine, where
 
 
@@ -85,3 +85,26 @@ def test_without_a_folder_for_compiled_code_there_is_nothing_to_warm(monkeypatch
 @pytest.mark.filterwarnings("ignore::botlib.errors.BotlibWarning")
 def test_what_the_warm_up_calls_is_there():
     warmup.use_everything()
+
+
+def test_a_signal_ends_the_line_for_good():
+    stream = io.StringIO()
+    line = ProgressLine(stream)
+    line.show("cell 4 of 15")
+    line.end()
+    line.show("cell 15 of 15")  # papermill's last save
+    line.clear()
+    line.end()
+    assert stream.getvalue() == "\rcell 4 of 15\n"
+
+
+def test_a_stop_ends_the_progress_of_every_run():
+    streams = [io.StringIO(), io.StringIO()]
+    files = kernel._RunFiles()
+    for number, stream in enumerate(streams):
+        line = ProgressLine(stream)
+        line.show("cell 1 of 2")
+        files.runs[f"run {number}"] = ("", None, (), line)
+    files.runs["silent"] = ("", None, (), None)
+    files.end_progress()
+    assert [stream.getvalue() for stream in streams] == ["\rcell 1 of 2\n"] * 2

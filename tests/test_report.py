@@ -25,6 +25,7 @@ from botlib.trade_figures import return_bins
 DAYS = pd.bdate_range("2010-01-04", periods=90, tz="America/New_York")
 TRADES = ("symbol", "side", "quantity", "entry_time", "exit_time", "entry_bar", "exit_bar", "entry_price", "exit_price",
           "pnl", "costs", "return_pct", "bars_held", "exit_reason")
+PROFIT = ("closed_trades", "open_positions", "dividends", "interest", "split_cash", "total")
 HALTS = ("time", "limit", "value_pct", "limit_pct", "state")
 SPLIT = pd.DataFrame({"symbol": ["BBB"], "ex_date": [pd.Timestamp("2010-02-01")], "type": ["split"], "value": [2.0],
                       "pay_date": [pd.NaT]})
@@ -61,6 +62,7 @@ def result_of(bars=None, trades=(), equity=None, halts=(), safety=None, benchmar
         signal_adjustment="split", equity=pd.Series(equity, index), warnings=["weights-clipped: three were cut."],
         metrics=dict.fromkeys(METRICS, 1.0) | dict(metrics), benchmark=held if benchmark else None,
         trades=pd.DataFrame(rows, columns=list(TRADES)).astype({"symbol": "category", "exit_reason": "category"}),
+        n_trades=len(rows), profit=dict.fromkeys(PROFIT, 0.0) | {"closed_trades": 1_010.0, "total": 1_010.0},
         halts=pd.DataFrame(list(halts), columns=list(HALTS)), positions=pd.Series(0.0, index=list(bars.symbols)))
 
 
@@ -153,7 +155,7 @@ def test_a_table_says_what_it_leaves_out():
 
 def test_a_table_without_rows_says_so():
     result = result_of(bars_of(actions=SPLIT.iloc[:0]))
-    result.warnings = []
+    result.warnings.clear()
     for make, words in ((report.trades_table, "No closed trade."), (report.halts_table, "No safety limit acted."),
                         (report.warnings_table, "No warnings.")):
         assert make(result)._repr_html_() == f"<p>{words}</p>" and repr(make(result)) == words
@@ -181,6 +183,17 @@ def test_quantiles_in_words():
     shown = report.quantiles_table(table, 10)
     assert shown.to_numpy().tolist() == [["1", "−10.47", "3.00", "−0.46 %", "0.50 %", "+0.25 %", "53.5 %", "2,407"]]
     assert "next 10 bars" in shown._repr_html_()
+
+
+def test_quantiles_read_the_same_in_table_and_figure():
+    # The narrower range, 0.0042, needs 1 - (-3) = 4 decimals.
+    table = pd.DataFrame({"signal_from": [-6.6874, 0.0012], "signal_to": [0.0012, 0.0054], "mean_return_pct": 0.1,
+                          "standard_error_pct": 0.5, "median_return_pct": 0.2, "positive_pct": 50.0,
+                          "observations": 10}, index=[1, 2])
+    shown = report.quantiles_table(table, 10)
+    assert shown[["Signal from", "to"]].to_numpy().tolist() == [["−6.6874", "0.0012"], ["0.0012", "0.0054"]]
+    ax = report.quantile_figure(table, "RSI", 10).axes[0]
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["1\n−6.6874 to 0.0012", "2\n0.0012 to 0.0054"]
 
 
 def test_the_cost_figure_spans_its_data():
@@ -246,6 +259,11 @@ def test_equity_without_limits_is_drawn_beside():
     free = pd.Series(np.linspace(1e5, 1.4e5, 90), DAYS)
     top = report.equity_figure(result_of(), without_limits=free).axes[0]
     assert "Without limits\n+40.0 %" in texts(top) and any(line.get_ydata()[-1] == 1.4e5 for line in top.lines)
+
+
+def test_equity_without_limits_is_left_out_where_none_acted():
+    top = report.equity_figure(result_of(), without_limits=result_of().equity).axes[0]
+    assert not any("Without limits" in text for text in texts(top))
 
 
 def test_monthly_returns_by_hand():
@@ -329,6 +347,9 @@ def test_distribution_counts_every_trade_by_reason():
         "Stop: 1 trade, −$150", "Target: 1 trade, +$300", "Signal: 2 trades, +$860"]
     # Returns 3, -1.5, 9, -0.4 percent: mean 2.525 (just below it in binary), median 1.3.
     assert {"Mean +2.52 %", "Median +1.30 %"} <= set(texts(ax))
+    # The line at zero ends below the names, whose boxes begin at 0.985 less two lines of text.
+    zero = next(line for line in ax.lines if list(line.get_xdata()) == [0.0, 0.0])
+    assert max(zero.get_ydata()) < 0.9
     assert ax.get_title(loc="left") == "4 closed trades, 50 % won, +$1,010 in all"
 
 

@@ -391,5 +391,5 @@ def test_an_error_of_a_strategy_in_a_cell_names_the_cell(tmp_path):
     trade = "import botlib\np = botlib.providers.load('sample')\n" \
             "f = p.download_bars(symbols=['IBM'], period='1y', interval='1d')\n" \
             "botlib.backtest(botlib.Bars.from_frame(f), Mine())"
-    with pytest.raises(StrategyError, match=r"ZeroDivisionError: division by zero \(cell In \[3\], line 6\)"):
+    with pytest.raises(RunFailed, match=r"ZeroDivisionError: division by zero \(cell In \[3\], line 6\)"):
         execute(helpers.make_project(tmp_path, strategy, trade))

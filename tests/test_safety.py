@@ -76,6 +76,13 @@ def test_limits_are_on_unless_none_is_said():
     assert run({"A": [100.0] * 3}, {"A": [0.1]}, safety=None).safety is None
 
 
+@pytest.mark.parametrize("fraction", [1.0, 1.5, 2.0, 4.0])
+def test_a_fraction_is_no_gross_exposure(fraction):
+    with pytest.raises(InputError, match="max_gross_exposure_pct = .* is out of range: valid is 5 to 400, in percent"):
+        botlib.Risk(max_gross_exposure_pct=fraction)
+    assert botlib.Risk(max_gross_exposure_pct=5.0).max_gross_exposure_pct == 5.0
+
+
 @pytest.mark.parametrize("values", [{"max_drawdown_pct": 0.05}, {"max_daily_loss_pct": 0.02}, {"max_orders_per_day": 0},
                                     {"on_kill": "sell"}, {"max_drawdown": 5.0}])
 def test_limits_out_of_range_are_refused(values):

@@ -99,7 +99,8 @@ def test_nothing_is_overwritten(project, capfd, taken):
 
 
 @pytest.mark.parametrize(("name", "said"), [
-    ("My Idea", "e.g. my_idea"), ("1st", "beginning with a letter"), ("../evil", "e.g. evil"), ("class", "new 'class'"),
+    ("My Idea", "e.g. my_idea"), ("1st", "beginning with a letter"), ("../evil", "e.g. evil"),
+    ("class", "a word of the Python language"),
     ("", "new ''"), ("a" * 41, "up to 40"), ("idée", "lower-case"),
 ])
 def test_a_name_that_cannot_be_a_module_is_refused(project, name, said):

@@ -55,7 +55,7 @@ ROOMS = {
     "safety": Room("safety", "errors jit params rules", "numpy pydantic", pure=True),
     "engine": Room("engine engine.*", "jit rules safety", "numba numpy", pure=True),
     "metrics": Room("metrics", "errors jit", "numpy pandas", pure=True),
-    "backtest": Room("backtesting view result benchmark honesty",
+    "backtest": Room("backtesting view result refusals benchmark honesty",
                      "errors wording params bars strategies rules fees safety engine metrics",
                      "numpy pandas", pure=True),
     # The shell: files, services, processes.

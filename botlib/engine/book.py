@@ -102,6 +102,11 @@ class Book:
         """The corporate actions this book was made with."""
         return self._kept[1]
 
+    @property
+    def given_fees(self) -> np.ndarray:
+        """The dated fee rates this book was made with."""
+        return self._kept[2]
+
     def _growing_addresses(self, room: int) -> list[int]:
         """Where each array of `GROWING` starts."""
         at = _address(self._growing)

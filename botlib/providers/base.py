@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
@@ -9,6 +10,8 @@ import pandas as pd
 
 PERIODS = ("1d", "5d", "30d", "60d", "1mo", "3mo", "6mo", "1y", "2y", "5y", "max")
 INTERVALS = ("1m", "5m", "15m", "30m", "1h", "1d")
+TICKER = re.compile(r"[A-Z0-9][A-Z0-9./^=-]{0,23}")
+"""What a run takes for a symbol."""
 
 
 @runtime_checkable

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,12 +13,21 @@ import pandas as pd
 from botlib import adjust
 from botlib.errors import DataError, InputError, nearest, warn
 from botlib.providers import frames
-from botlib.providers.base import INTERVALS
-from botlib.providers.file_table import Table, is_table, spacing, stem, unreadable
+from botlib.providers.base import INTERVALS, TICKER
+from botlib.providers.file_table import BadRow, Table, bad_rows_error, is_table, spacing, stem, unreadable
 from botlib.providers.frames import COLUMNS
 from botlib.providers.periods import period_start
 
 _BAR_COLUMNS = ("timestamp", "symbol", *COLUMNS)
+
+
+class _File(NamedTuple):
+    """A file that has been read: bars by symbol and their interval, and the rows of it that make no bar."""
+
+    bars: dict[str, pd.DataFrame]
+    interval: str
+    bad: dict[str, list[BadRow]]
+    path: Path
 
 
 class FileProvider:
@@ -51,7 +61,7 @@ class FileProvider:
 
     The columns of a CSV file are separated by commas; without one in the header by semicolons, tabs or "|".
     Labels are the START of each bar. An empty cell is NaN. Every fault of a file is one sentence that names file, line,
-    column and value.
+    column and value; numbers that make no bar are told by `refuse_bad_rows`.
     """
 
     name = "file"
@@ -76,7 +86,7 @@ class FileProvider:
         self._files = self._find()
         # Two folders can both hold AAPL: a cache must tell them apart.
         self.feed = f"{stem(self.path)}-{hashlib.sha256(str(self.path.resolve()).encode()).hexdigest()[:12]}"
-        self._read: dict[Path, tuple[tuple[int, int], dict[str, pd.DataFrame], str]] = {}
+        self._read: dict[Path, tuple[tuple[int, int], _File]] = {}
 
     def download_bars(self, *, symbols: Sequence[str], period: str, interval: str) -> pd.DataFrame:
         """See `MarketDataProvider.download_bars`. The period counts back from the last bar of the symbols named."""
@@ -133,14 +143,23 @@ class FileProvider:
     def held_interval(self, symbols: Sequence[str]) -> str:
         """The interval of the first symbol's bars."""
         symbol = frames.check_symbols(symbols)[0]
-        return self._load_for(symbol)[1]
+        return self._load_for(symbol).interval
+
+    def refuse_bad_rows(self, frame: pd.DataFrame) -> None:
+        """Raise `DataError` for a row of ``frame``, which `download_bars` gave, that `botlib.Bars` would refuse; it
+        names the line in the file."""
+        for symbol in frame.index.get_level_values(0).unique():
+            file, times = self._load_for(symbol), frame.loc[symbol].index
+            bad = [row for row in file.bad.get(symbol, ()) if times[0] <= row.time <= times[-1]]
+            if bad:
+                raise bad_rows_error(file.path, bad)
 
     @property
     def symbols(self) -> tuple[str, ...]:
         """All symbols there are, in alphabetical order."""
         if self.path.is_dir():
             return tuple(sorted(self._files))
-        return tuple(sorted(self._load(self.path, self.symbol or stem(self.path).upper())[0]))
+        return tuple(sorted(self._load(self.path, self.symbol or stem(self.path).upper()).bars))
 
     # -- reading --------------------------------------------------------------------------------------------------
 
@@ -169,42 +188,50 @@ class FileProvider:
 
     def _bars(self, symbol: str, interval: str) -> pd.DataFrame:
         frames.check_interval(interval)
-        table, have = self._load_for(symbol)
+        file = self._load_for(symbol)
+        have = file.interval
         if interval != have:
             longer = INTERVALS.index(interval) > INTERVALS.index(have)
             todo = f"ask for {have} and make longer ones with bars.resample({interval!r})" if longer else (
                 f"shorter ones cannot be made of them; ask for {have}")
             raise InputError(f"interval = {interval!r} is not what {self.path} holds, which is {have} bars: {todo}.")
-        return table[symbol]
+        return file.bars[symbol]
 
-    def _load_for(self, symbol: str) -> tuple[dict[str, pd.DataFrame], str]:
-        """Bars by symbol, and their interval, of the file that holds ``symbol``."""
+    def _load_for(self, symbol: str) -> _File:
+        """The file that holds ``symbol``, read."""
         if self.path.is_dir():
             if symbol not in self._files:
                 raise self._unknown(symbol, sorted(self._files))
             found = self._load(self._files[symbol], symbol)
         else:
             found = self._load(self.path, self.symbol or stem(self.path).upper())
-        if symbol not in found[0]:
-            raise self._unknown(symbol, sorted(found[0]))
+        if symbol not in found.bars:
+            raise self._unknown(symbol, sorted(found.bars))
         return found
 
     def _unknown(self, symbol: str, known: Sequence[str]) -> InputError:
         listed = ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")
+        near = [name for name in known if nearest(symbol, [name])]
+        if near and not any(TICKER.fullmatch(name) for name in near):  # a name that no run takes for a symbol
+            file = self._files.get(near[0], self.path)
+            whole = "" if self.path.is_file() else f" provider_options.path={str(file)!r} and"
+            return InputError(f"symbol {symbol!r} is not in {self.path}: the name of the file {file.name!r} says "
+                              f"{near[0]!r}, which is no ticker. Give{whole} provider_options.symbol={symbol!r}, or "
+                              f"rename it to {symbol}{file.name[len(stem(file)):]}.")
         return InputError(f"symbol {symbol!r} is not in {self.path}{nearest(symbol, known) or '.'} It has {listed}.")
 
-    def _load(self, path: Path, symbol: str) -> tuple[dict[str, pd.DataFrame], str]:
-        """A file's bars by symbol, and their interval; read once as long as the file stays the same."""
+    def _load(self, path: Path, symbol: str) -> _File:
+        """A file; read once as long as it stays the same."""
         try:
             stat = path.stat()
         except OSError as error:
             raise unreadable(path, error) from None
         version = (stat.st_mtime_ns, stat.st_size)
         if path not in self._read or self._read[path][0] != version:
-            self._read[path] = (version, *self._parse(path, symbol))
-        return self._read[path][1:]
+            self._read[path] = (version, self._parse(path, symbol))
+        return self._read[path][1]
 
-    def _parse(self, path: Path, symbol: str) -> tuple[dict[str, pd.DataFrame], str]:
+    def _parse(self, path: Path, symbol: str) -> _File:
         table = Table(path, self.decimal)
         found = table.named(self.columns, _BAR_COLUMNS, ("timestamp", *COLUMNS))
         values = {our: table.numbers(found[our]) for our in COLUMNS}
@@ -224,9 +251,12 @@ class FileProvider:
         bars = {name: _ordered(table, found["timestamp"], frame, rows, name) for name, rows in parts.items()}
         if daily and self.interval not in (None, "1d"):
             raise InputError(f"interval = {self.interval!r} does not fit {path}, whose times are all dates: 1d bars.")
+        bad = {name: table.bad_rows(values, found, frame.index, rows) for name, rows in parts.items()}
         if self.interval or daily:
-            return bars, self.interval or "1d"
-        return bars, min((spacing(one.index, path) for one in bars.values()), key=INTERVALS.index)
+            interval = self.interval or "1d"
+        else:
+            interval = min((spacing(one.index, path) for one in bars.values()), key=INTERVALS.index)
+        return _File(bars, interval, {name: rows for name, rows in bad.items() if rows}, path)
 
 
 def _ordered(table: Table, column: str, frame: pd.DataFrame, rows: np.ndarray, symbol: str) -> pd.DataFrame:

@@ -7,11 +7,12 @@ import warnings
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from botlib.bar_checks import FIELDS, row_faults, suspects
 from botlib.errors import DataError, InputError, ProviderError, nearest
 from botlib.providers.frames import EXCHANGE_TZ, STEPS
 
@@ -36,6 +37,24 @@ def is_table(path: Path) -> bool:
 def unreadable(path: Path, error: Exception) -> ProviderError:
     """The error of a file that the system does not give."""
     return ProviderError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.")
+
+
+class BadRow(NamedTuple):
+    """A row whose numbers make no bar: its time, and where and what the fault is."""
+
+    time: pd.Timestamp
+    place: str
+    cell: str
+    problem: str
+
+
+def bad_rows_error(path: Path, bad: Sequence[BadRow]) -> DataError:
+    """The error of bad rows: the first in full, and the lines of the others."""
+    first, *others = bad
+    listed = ", ".join(row.place for row in others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
+    also = f" Wrong too: {listed}." if others else ""
+    return DataError(f"{path}, {first.place}, {first.cell}: {first.problem}. Correct it in the file, or take the "
+                     f"whole {first.place.split()[0]} out.{also}")
 
 
 class Table:
@@ -144,6 +163,31 @@ class Table:
         row = self.frame.iloc[where]
         return DataError(f"{self.path}, {self._row} {self.frame.index[where]}, column {column} = {str(row[column])!r}: "
                          f"{problem}.")
+
+    def bad_rows(self, values: Mapping[str, np.ndarray], named: Mapping[str, str], index: pd.DatetimeIndex,
+                 rows: np.ndarray) -> list[BadRow]:
+        """Those of ``rows`` (numbers from 0) that `botlib.Bars` would refuse, in the order of the file.
+
+        ``values`` are (rows of the file,) float64 by our names, ``named`` the file's names of them.
+        """
+        mine = {our: values[our][rows] for our in FIELDS}
+        at = suspects(mine)
+        faults = row_faults({our: column[at] for our, column in mine.items()})
+        found = []
+        for k in np.flatnonzero(faults.nan | faults.non_positive | faults.high_below_low | faults.negative_volume):
+            row = int(rows[at[k]])
+            cells = {our: float(values[our][row]) for our in FIELDS}
+            if faults.nan[k]:
+                our, problem = next(f for f in FIELDS if np.isnan(cells[f])), "a number is missing"
+            elif faults.non_positive[k]:
+                our, problem = next(f for f in FIELDS[:4] if cells[f] <= 0.0), "a price must be above 0"
+            elif faults.high_below_low[k]:
+                our, problem = "high", f"it is below the low of {cells['low']:g}"
+            else:
+                our, problem = "volume", "it is below 0"
+            cell = f"column {named[our]} = {str(self.frame[named[our]].iloc[row])!r}"
+            found.append(BadRow(index[row], f"{self._row} {self.frame.index[row]}", cell, problem))
+        return found
 
     def numbers(self, column: str) -> np.ndarray:
         """(rows,) float64; an empty cell is NaN. Raises `DataError` naming the first cell that is no finite number."""

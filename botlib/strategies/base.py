@@ -61,7 +61,8 @@ def param(default: Any, *, low: float | None = None, high: float | None = None, 
 
 
 class Strategy:
-    """Base of strategies. A subclass defines ``targets(bars)``, or ``on_bar(view)`` when it must see its positions.
+    """Base of strategies. A subclass defines ``targets(bars)``, or ``on_bar(view)`` when it must see its positions. Of
+    a class with both, ``on_bar`` is asked and ``targets`` never is: a warning, targets-unused, says so.
 
     Parameters are annotated fields of a frozen dataclass; each one's type and range is checked, raising `InputError`.
     A class without parameters needs no decorator.
