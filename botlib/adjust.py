@@ -184,3 +184,39 @@ def apply(due: Divisors | None, panels: Mapping[str, np.ndarray]) -> dict[str, n
             panel[:, due.columns] *= due.shares
         made[name] = panel
     return made
+
+
+def acting(actions: pd.DataFrame | None, symbols: Sequence[str], sessions: np.ndarray) -> pd.DataFrame:
+    """When actions reach an account: before the first bar of the first session on or after the ex-date.
+
+    Parameters
+    ----------
+    actions : DataFrame or None
+        See `check_actions`; None means none.
+    symbols : sequence of str, N
+        Those that are held or may be; actions of others are left out.
+    sessions : (T,) int32
+        Exchange date of each bar, days since 1970-01-01, rising.
+
+    Returns
+    -------
+    DataFrame
+        symbol, type, value, bar (its number), column (of the symbol), pay_session (days since 1970; the ex-date when no
+        pay date is known); by bar, symbol column, splits before dividends. Without those before the first session and
+        after the last.
+    """
+    if actions is None or not len(actions):
+        return pd.DataFrame({"symbol": [], "type": [], "value": [], "bar": [], "column": [], "pay_session": []})
+    frame = actions[actions["symbol"].isin(symbols)]
+    ex = frame["ex_date"].to_numpy().astype("datetime64[D]").astype(np.int64)
+    pay = np.full(len(frame), "NaT", "M8[D]")
+    if "pay_date" in frame:
+        pay = frame["pay_date"].to_numpy().astype("datetime64[D]")
+    made = pd.DataFrame({
+        "symbol": frame["symbol"].to_numpy(), "type": frame["type"].to_numpy(), "value": frame["value"].to_numpy(),
+        "bar": np.searchsorted(sessions, ex, side="left"), "column": [symbols.index(s) for s in frame["symbol"]],
+        "pay_session": np.where(np.isnat(pay), ex, pay.astype(np.int64)),
+    })
+    made = made[(ex >= sessions[0]) & (made["bar"].to_numpy() < len(sessions))]
+    order = np.lexsort((made["type"].to_numpy() != "split", made["column"], made["bar"]))
+    return made.iloc[order].reset_index(drop=True)

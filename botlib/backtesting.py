@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from botlib import engine
+from botlib import adjust, engine
 from botlib.bars import Bars
 from botlib.engine.book import Book, market_arrays, packed_settings
 from botlib.engine.state import ACTION, DIVIDEND, FEES, LAST, OUTSIDE, REGULAR, SPLIT
@@ -258,22 +258,13 @@ _NO_FEES = np.zeros(1, FEES)
 
 
 def _actions(bars: Bars) -> np.ndarray:
-    """(A,) ACTION, in time order: each acts at the first bar of the first session on or after its ex-date."""
-    frame = bars.actions
-    assert frame is not None
-    frame = frame[frame["symbol"].isin(bars.symbols)]
-    ex = frame["ex_date"].to_numpy().astype("datetime64[D]").astype(np.int64)
-    pay = np.full(len(frame), "NaT", "M8[D]")
-    if "pay_date" in frame:
-        pay = frame["pay_date"].to_numpy().astype("datetime64[D]")
-    out = np.zeros(len(frame), ACTION)
-    out["bar"] = np.searchsorted(bars.sessions, ex, side="left")
-    out["symbol"] = [bars.symbols.index(s) for s in frame["symbol"]]
-    out["kind"] = np.where(frame["type"].to_numpy() == "split", SPLIT, DIVIDEND)
-    out["value"] = frame["value"].to_numpy()
-    out["pay_session"] = np.where(np.isnat(pay), ex, pay.astype(np.int64))
-    out = out[(ex >= bars.sessions[0]) & (out["bar"] < len(bars))]
-    return out[np.lexsort((out["kind"], out["symbol"], out["bar"]))]
+    """(A,) ACTION, as `adjust.acting` says."""
+    table = adjust.acting(bars.actions, bars.symbols, bars.sessions)
+    out = np.zeros(len(table), ACTION)
+    out["bar"], out["symbol"], out["value"] = table["bar"], table["column"], table["value"]
+    out["kind"] = np.where(table["type"] == "split", SPLIT, DIVIDEND)
+    out["pay_session"] = table["pay_session"]
+    return out
 
 
 def _uncovered_fees(result: BacktestResult) -> list[str]:
