@@ -29,6 +29,7 @@ first steps:
   python -m botlib new my_idea              write a strategy of your own, ready to run
   python -m botlib backtest --config parameters/my_idea.yaml
   python -m botlib open parameters/my_idea.yaml    the same run as a notebook for JupyterLab
+  python -m botlib sandbox                  a local Alpaca to trade on, no keys needed
 """
 
 _BACKTEST = """\
@@ -49,6 +50,19 @@ examples:
 
 exit codes: 0 done, 2 refused: your input is wrong, and nothing is left; 1 crash, also of the strategy's own code,
 and 130 or 143 stopped by Ctrl-C or SIGTERM: a folder ..._failed is left, with the notebook and a log
+"""
+
+_SANDBOX = """\
+Run a local Alpaca on this machine: alpaca-py cannot tell it from the real one. It replays bars, needs no network and no
+keys, and is gone with Ctrl-C.
+
+Without --speed the market stands still until a control call moves it: POST /sandbox/step?n=1. An interval shorter than
+the bars there are is made up within daily bars, and says so.
+
+examples:
+  python -m botlib sandbox
+  python -m botlib sandbox --symbols AAPL MSFT --period 1y --interval 5m --speed 600
+  python -m botlib sandbox --file my_bars/ --start 2012-06-01 --port 0
 """
 
 
@@ -101,6 +115,21 @@ def _parser() -> tuple[_Parser, dict[str, _Parser]]:
     open_.add_argument("file", help="a parameter file or a run folder")
     open_.add_argument("--notebook", metavar="FILE", help="another notebook with a parameters cell")
     open_.add_argument("--launch", action="store_true", help="start JupyterLab on it")
+
+    sandbox = command("sandbox", "run a local Alpaca to trade on", _SANDBOX)
+    sandbox.add_argument("--symbols", nargs="+", metavar="TICKER", help="tickers (default: all of the file)")
+    sandbox.add_argument("--period", default="max", help="history to load, back from the last bar: 1mo, 5y, max, ...")
+    sandbox.add_argument("--interval", help="length of a bar: 1m 5m 15m 30m 1h 1d (default: as the bars are)")
+    sandbox.add_argument("--file", metavar="PATH", help="CSV or Parquet bars, a file or a folder (default: the bars "
+                                                        "that ship with botlib)")
+    sandbox.add_argument("--start", metavar="DATE", help="first session of the replay (default: half way); what lies "
+                                                         "before it is history")
+    sandbox.add_argument("--speed", type=float, metavar="N", help="virtual seconds in a second, e.g. 600 (default: "
+                                                                  "step by step)")
+    sandbox.add_argument("--cash", type=float, default=100_000.0, metavar="DOLLARS", help="default: 100000")
+    sandbox.add_argument("--seed", type=int, default=0, metavar="N", help="of ids and of made-up bars (default: 0)")
+    sandbox.add_argument("--port", type=int, default=8787, metavar="N", help="0: a free one (default: 8787)")
+    sandbox.add_argument("--host", default="127.0.0.1", help="a loopback address (default: 127.0.0.1)")
 
     command("strategies", "list the strategies that ship, with their parameters")
     command("providers", "list where bars can come from")
@@ -216,6 +245,17 @@ def _open(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _sandbox(options: argparse.Namespace) -> int:
+    from botlib import sandboxing
+    from botlib.sandbox import running
+
+    bars = sandboxing.load_bars(options.symbols, options.period, options.interval, options.file, options.seed,
+                                options.root)
+    sandboxing.serve(running(bars, cash=options.cash, speed=options.speed, seed=options.seed, host=options.host,
+                             port=options.port, first=sandboxing.first_bar(bars, options.start)))
+    return DONE
+
+
 def _strategies(_options: argparse.Namespace) -> int:
     from botlib import listing
 
@@ -230,7 +270,8 @@ def _providers(_options: argparse.Namespace) -> int:
     return DONE
 
 
-_COMMANDS = {"backtest": _backtest, "new": _new, "open": _open, "strategies": _strategies, "providers": _providers}
+_COMMANDS = {"backtest": _backtest, "new": _new, "open": _open, "sandbox": _sandbox,
+             "strategies": _strategies, "providers": _providers}
 
 
 def _quoted(path: str) -> str:

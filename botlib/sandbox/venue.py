@@ -1,0 +1,272 @@
+"""`running`: the local Alpaca for the length of a ``with`` block, on a free loopback port, in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import errno
+import ipaddress
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from botlib.bars import Bars
+from botlib.errors import BotlibError, InputError
+from botlib.params import Costs
+from botlib.sandbox.api import KEYS
+from botlib.sandbox.clock import Pace
+from botlib.sandbox.exchange import Exchange
+from botlib.sandbox.faults import Fault, Faults
+from botlib.sandbox.host import Host
+from botlib.sandbox.synthetic import is_synthetic
+
+if TYPE_CHECKING:
+    from botlib.sandbox.server import Server
+
+BASIC_SYMBOLS = 30
+_START_SECONDS, _STOP_SECONDS = 20.0, 10.0
+T = TypeVar("T")
+
+
+class Venue:
+    """A local Alpaca; `running` makes one.
+
+    It runs between `start` and `stop`, or in a ``with`` block. Started again it goes on at the same address where it
+    stopped, as a broker does after an outage.
+
+    Attributes
+    ----------
+    exchange : Exchange
+        Look at it between requests; to change it while the venue runs, use `call`.
+    faults : Faults
+    keys : (str, str)
+        Key id and secret of the account.
+    host, port : str, int
+        The address; the port is known once it runs.
+    synthetic : bool
+        Whether the bars are made up (`botlib.sandbox.synthetic`).
+    """
+
+    def __init__(self, exchange: Exchange, faults: Faults, *, keys: tuple[str, str], host: str, port: int,
+                 rate_limit: int | None, basic_plan: bool, speed: float | None, closed_seconds: float | None,
+                 feed: str, stream_options: Mapping[str, Any]) -> None:
+        self.exchange, self.faults, self.keys, self.host, self.port = exchange, faults, keys, host, port
+        self.speed, self.feed, self.synthetic = speed, feed, is_synthetic(exchange.bars)
+        self.pace = None if speed is None else Pace(exchange.tape, speed, closed_seconds)
+        self._desk = Host(exchange, faults, keys=keys, rate_limit=rate_limit, clock=time.time,
+                          basic_plan=basic_plan, stepped=speed is None)
+        self._stream_options = dict(stream_options)
+        self._server: Server | None = None
+        self._thread: threading.Thread | None = None
+
+    # --- running ------------------------------------------------------------------------------------------------------
+
+    def start(self) -> Venue:
+        """Run; returns at once. Raises `InputError` when the port is taken."""
+        if self._thread is not None:
+            return self
+        from botlib.sandbox.server import Server
+
+        listener = _listen(self.host, self.port)
+        self.port = listener.getsockname()[1]
+        server = Server(self._desk, listener, pace=self.pace, **self._stream_options)
+        self._server = server
+        self._thread = threading.Thread(target=lambda: asyncio.run(server.serve()), name="botlib sandbox", daemon=True)
+        self._thread.start()
+        atexit.register(self.stop)
+        if not server.ready.wait(_START_SECONDS):
+            raise BotlibError("the local exchange did not start within 20 s.")
+        return self
+
+    def stop(self) -> None:
+        """End all connections and the thread. Twice is the same as once."""
+        thread, server, self._thread, self._server = self._thread, self._server, None, None
+        if thread is None or server is None:
+            return
+        atexit.unregister(self.stop)
+        server.stop()
+        thread.join(_STOP_SECONDS)
+
+    def __enter__(self) -> Venue:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def running(self) -> bool:
+        """Whether it answers."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Block while it runs, at most ``seconds``."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+
+    # --- addresses ----------------------------------------------------------------------------------------------------
+
+    @property
+    def _address(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """Of trading and of market data alike: what alpaca-py takes as ``url_override``."""
+        return f"http://{self._address}"
+
+    @property
+    def trading_stream_url(self) -> str:
+        """trade_updates."""
+        return f"ws://{self._address}/stream"
+
+    @property
+    def data_stream_url(self) -> str:
+        """Market data."""
+        return f"ws://{self._address}/v2/{self.feed}"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The variables that send a bot here, for `AlpacaConfig.from_env`."""
+        return {"APCA_API_KEY_ID": self.keys[0], "APCA_API_SECRET_KEY": self.keys[1], "APCA_API_BASE_URL": self.url,
+                "NO_PROXY": f"{self.host},localhost"}
+
+    def env(self) -> str:
+        """The same as lines for a shell or a .env file."""
+        return "\n".join(f"{name}={value}" for name, value in self.environ.items())
+
+    def __repr__(self) -> str:
+        made = ", synthetic bars" if self.synthetic else ""
+        where = self.url if self.running else "not running"
+        return f"<Venue {where}, bar {self.exchange.bar} of {len(self.exchange.bars)}{made}>"
+
+    # --- what goes on in it -------------------------------------------------------------------------------------------
+
+    def step(self, n: int = 1) -> int:
+        """The next ``n`` bars happen, whole; returns how many there were, once the streams have been told.
+
+        Raises `InputError` when a clock moves the market.
+        """
+        if not self.running or self._server is None:
+            return self._desk.step(n)
+        return self._in_loop(self._server.step(n))
+
+    def call(self, function: Callable[[Exchange], T]) -> T:
+        """``function(exchange)`` between two requests; the streams are told what came of it."""
+        server = self._server
+        if not self.running or server is None:
+            return function(self.exchange)
+
+        async def run() -> T:
+            made = function(self.exchange)
+            self._desk.world()
+            server.happened()
+            await server.listeners.told()
+            return made
+
+        return self._in_loop(run())
+
+    def fault(self, *script: Fault | Mapping[str, Any]) -> None:
+        """Add faults to the script. Raises `InputError`."""
+        made = [Fault.of(f) for f in script]
+        self.call(lambda _exchange: self.faults.add(*made))
+
+    def _in_loop(self, work: Any) -> Any:
+        assert self._server is not None
+        return asyncio.run_coroutine_threadsafe(work, self._server.loop).result()
+
+
+def running(bars: Bars, *, cash: float = 100_000.0, speed: float | None = None, seed: int = 0,
+            costs: Costs | None = None, faults: Faults | Iterable[Fault | Mapping[str, Any]] | None = None,
+            first: int = 1, multiplier: float = 4.0, keys: tuple[str, str] = KEYS, host: str = "127.0.0.1",
+            port: int = 0, rate_limit: int | None = None, closed_seconds: float | None = 1.0, feed: str = "iex",
+            symbol_limit: int | None = None, connection_limit: int | None = 1, basic_plan: bool = False,
+            auth_seconds: float = 10.0) -> Venue:
+    """A local Alpaca on a loopback port, for a ``with`` block; safe inside Jupyter.
+
+    ::
+
+        with botlib.sandbox.running(bars) as venue:
+            client = TradingClient(*venue.keys, url_override=venue.url)
+            venue.step()
+
+    Parameters
+    ----------
+    bars : Bars, (T, N)
+        Raw prices with a calendar; their actions are applied.
+    cash, costs, seed, first, multiplier
+        As `Exchange`. ``seed`` is also that of the faults.
+    speed : float, optional
+        Virtual seconds in a second of wall time, 1 to 100,000. None: nothing happens until `Venue.step`.
+    faults : Faults or list of Fault or mapping, optional
+        What goes wrong (`botlib.sandbox.faults`).
+    keys : (str, str)
+        What clients must send.
+    host : str
+        A loopback address.
+    port : int
+        0: a free one.
+    rate_limit : int, optional
+        Requests a minute; Alpaca: 200.
+    closed_seconds : float or None
+        With ``speed``: most seconds that a night takes; 0 skips it, None lets it pass at that speed.
+    feed : str
+        The last part of ``data_stream_url``.
+    symbol_limit : int, optional
+        Most symbols on the market data stream, over all channels.
+    connection_limit : int or None
+        Most market data streams at a time; Alpaca: 1.
+    basic_plan : bool
+        Alpaca's free plan: 30 symbols on the stream, no stream of the feed sip, no recent data of it.
+    auth_seconds : float
+        How long the market data stream waits for the keys.
+
+    Returns
+    -------
+    Venue
+
+    Raises
+    ------
+    InputError
+        As `Exchange`, `Pace` and `Faults`; a host that is not loopback, a port out of range or taken.
+    """
+    _check_address(host, port)
+    if len(keys) != 2 or not all(isinstance(k, str) and k.isascii() and k.isprintable() and k for k in keys):
+        raise InputError("keys: give a key id and a secret, two texts of printable characters.")
+    script = Faults.of(faults, seed=seed)
+    exchange = Exchange(script.prepare(bars), cash=cash, costs=costs, seed=seed, first=first, multiplier=multiplier)
+    return Venue(exchange, script, keys=(keys[0], keys[1]), host=host, port=port, rate_limit=rate_limit,
+                 basic_plan=basic_plan, speed=speed, closed_seconds=closed_seconds, feed=feed,
+                 stream_options={"symbol_limit": BASIC_SYMBOLS if basic_plan and symbol_limit is None else symbol_limit,
+                                 "connection_limit": connection_limit, "sip": not basic_plan,
+                                 "auth_seconds": auth_seconds})
+
+
+def _check_address(host: str, port: int) -> None:
+    loopback = host == "localhost"
+    with contextlib.suppress(ValueError):
+        loopback = loopback or ipaddress.ip_address(host).is_loopback
+    if not loopback:
+        raise InputError(f"host = {host!r}: the local exchange listens on this machine only. Use 127.0.0.1.")
+    if type(port) is not int or not 0 <= port <= 65_535:
+        raise InputError(f"port = {port!r} is out of range: valid is 1 to 65535, or 0 for a free one.")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises `InputError` when it cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named, else asyncio leaves TCP_NODELAY off
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((host, port))
+        made.listen(128)
+    except OSError as error:
+        made.close()
+        why = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+        raise InputError(f"port {port} on {host} {why}: choose another, or 0 for a free one.") from None
+    made.setblocking(False)
+    return made
