@@ -3,9 +3,13 @@
     BotlibError                     every error botlib raises on purpose; its text is one clear sentence
     ├── InputError (ValueError)     a parameter or a file of the user's is wrong: what, where, valid range, what to do
     │   ├── DataError               bars that cannot be trusted, or no bars at all
-    │   └── StrategyError           a strategy that raises, returns the wrong shape or looks ahead
-    │       └── StrategyFailed      ... whose own code raised, while it ran
+    │   ├── StrategyError           a strategy that raises, returns the wrong shape or looks ahead
+    │   │   └── StrategyFailed      ... whose own code raised, while it ran
+    │   └── CredentialsError        keys are missing, or are not for the host they would be sent to
     ├── ProviderError               the other side failed: network, service, a file that cannot be read
+    ├── BrokerError                 a broker's answer is a no, or is none
+    │   ├── BrokerRefusal           a definite no, with its HTTP status and code
+    │   └── BrokerUnavailable       no answer to rely on; what was sent may have arrived
     └── RunFailed                   a headless run that ended without a result
         └── RunStopped              ... because of a signal
 
@@ -18,8 +22,8 @@ import difflib
 import functools
 import traceback
 import warnings
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,6 +67,35 @@ class StrategyFailed(StrategyError):
 
 class ProviderError(BotlibError):
     """A source of data failed; the request may be right."""
+
+
+class CredentialsError(InputError):
+    """Keys are missing, or are not for the host they would be sent to. Never holds a key."""
+
+
+class BrokerError(BotlibError):
+    """A broker's answer is a no, or is none."""
+
+
+class BrokerRefusal(BrokerError):
+    """The broker says no: ``status`` (HTTP), ``code`` (its own, or None), ``message`` and further ``fields``."""
+
+    def __init__(self, text: str, *, status: int, code: int | None = None, message: str = "",
+                 fields: Mapping[str, Any] | None = None) -> None:
+        super().__init__(text)
+        self.status, self.code, self.message, self.fields = status, code, message or text, dict(fields or {})
+
+
+class BrokerUnavailable(BrokerError):
+    """No answer to rely on.
+
+    ``reason`` is "timeout", "unreachable", "reset", "server-error", "rate-limit", "html" or "malformed". ``sent`` is
+    False when no connection was made: nothing can have arrived. ``status`` is the HTTP status, if there was one.
+    """
+
+    def __init__(self, text: str, *, reason: str, sent: bool = True, status: int | None = None) -> None:
+        super().__init__(text)
+        self.reason, self.sent, self.status = reason, sent, status
 
 
 class RunFailed(BotlibError):
