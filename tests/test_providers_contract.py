@@ -19,13 +19,19 @@ from fake_yahoo import Chart, FakeYahoo, forget
 
 from botlib import adjust, providers
 from botlib.bars import Bars
+from botlib.brokers.alpaca.config import AlpacaConfig, Secret
+from botlib.brokers.alpaca.connection import AlpacaConnection
 from botlib.errors import DataError, InputError
+from botlib.providers.alpaca import AlpacaProvider
 from botlib.providers.base import PERIODS, MarketDataProvider
 from botlib.providers.cache import CachedProvider
 from botlib.providers.file import FileProvider
 from botlib.providers.periods import period_start
 from botlib.providers.sample import FOLDER, SampleProvider
 from botlib.providers.yahoo import YahooProvider
+from botlib.sandbox.api import Api
+from botlib.sandbox.exchange import Exchange
+from botlib.sandbox.transport import SandboxAdapter
 
 pytest.importorskip("yfinance")
 
@@ -73,8 +79,20 @@ def yahoo(folder: Path, service: FakeYahoo, shipped: dict[str, pd.DataFrame]) ->
     return YahooProvider(session=service.session(), now=CLOCK)
 
 
+def alpaca(folder: Path, service: FakeYahoo, shipped: dict[str, pd.DataFrame]) -> MarketDataProvider:
+    """The real alpaca-py, talking to the local exchange after its last bar."""
+    actions = adjust.check_actions(pd.read_csv(FOLDER / "sample_actions.csv"))
+    bars = Bars.from_frame(pd.concat(shipped, names=["symbol", "timestamp"]),
+                           actions=actions[actions["symbol"].isin(list(shipped))])
+    venue = Exchange(bars, first=len(bars) - 1)
+    venue.advance()
+    config = AlpacaConfig(key_id=Secret("local"), secret_key=Secret("local-secret"), base_url="http://127.0.0.1:1")
+    carrier = SandboxAdapter(Api(venue, raise_bugs=True))
+    return AlpacaProvider(connection=AlpacaConnection(config, adapter=carrier), now=CLOCK)
+
+
 CASES: dict[str, Callable[..., MarketDataProvider]] = {
-    "sample": sample, "file-folder": file_folder, "file-long": file_long, "yahoo": yahoo}
+    "alpaca": alpaca, "sample": sample, "file-folder": file_folder, "file-long": file_long, "yahoo": yahoo}
 
 
 @pytest.fixture(scope="module", params=[*CASES, *(f"cached-{name}" for name in CASES)])

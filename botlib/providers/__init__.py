@@ -9,6 +9,7 @@ from botlib.errors import InputError, nearest
 from botlib.providers.base import INTERVALS, PERIODS, MarketDataProvider
 
 if TYPE_CHECKING:
+    from botlib.providers.alpaca import AlpacaProvider
     from botlib.providers.cache import CachedProvider
     from botlib.providers.file import FileProvider
     from botlib.providers.sample import SampleProvider
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 # name → (module, class). A further source needs a line here and to pass tests/test_providers_contract.py.
 _PROVIDERS = {
+    "alpaca": ("botlib.providers.alpaca", "AlpacaProvider"),
     "file": ("botlib.providers.file", "FileProvider"),
     "sample": ("botlib.providers.sample", "SampleProvider"),
     "yahoo": ("botlib.providers.yahoo", "YahooProvider"),
@@ -29,7 +31,7 @@ def names() -> tuple[str, ...]:
 
 
 def load(name: str, **options: Any) -> MarketDataProvider:
-    """A provider by name: "file", "sample" or "yahoo"; ``options`` are those of its class.
+    """A provider by name: "alpaca", "file", "sample" or "yahoo"; ``options`` are those of its class.
 
     Raises `InputError` for an unknown name or option, or when the library that the source needs is not installed.
     """
@@ -66,6 +68,7 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "INTERVALS",
     "PERIODS",
+    "AlpacaProvider",
     "CachedProvider",
     "FileProvider",
     "MarketDataProvider",

@@ -13,8 +13,10 @@ What the cache does about time:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -33,8 +35,8 @@ from botlib.providers.frames import (
     describe_range,
     is_no_data,
     no_data,
+    split,
     stack,
-    unstack,
     warn_without,
 )
 from botlib.providers.periods import period_start
@@ -93,13 +95,15 @@ class CachedProvider:
             series = self._offline_series(names, interval)
             first = self._first_label(series.values(), period, moment)
             self._check_offline(series, interval, first, None, f"for the period {period}", error)
-        frames = {name: self._served(one, first, moment.limit) for name, one in series.items()}
+        frames = {name: one.between(first, moment.limit) for name, one in series.items()}
         without = [name for name, frame in frames.items() if frame.empty]
         if len(without) == len(names):
             raise no_data(self.name, names, interval, f"period {period}")
         if without:
             warn_without(self.name, without, interval, period)
-        return stack(frames)
+        bars = stack(frames)
+        index: Any = bars.index
+        return bars.set_axis(index.set_levels(index.levels[1].tz_convert(self._sessions.tz), level=1))
 
     def history(self, symbol: str, *, start: object = None, end: object = None, interval: str = "1d",
                 auto_adjust: bool = True) -> pd.DataFrame:
@@ -173,7 +177,7 @@ class CachedProvider:
     def _online_period(self, names: tuple[str, ...], period: str, interval: str, moment: Moment) -> dict[str, Series]:
         """Each symbol's series, complete over a period that counts back from the last bar of them all."""
         bases = self._bases(names)
-        series = {name: self._load(name, interval, bases[name]) for name in names}
+        series = self._load_all(names, interval, bases)
         guess = BEGINNING if period == "max" else self._start(moment.latest, period)
         if self._ends_unknown(series, interval, guess, moment):
             with self._store.lock():
@@ -210,7 +214,7 @@ class CachedProvider:
         if not rest:
             return done
         frame = self._ask(lambda: self.provider.download_bars(symbols=rest, period=period, interval=interval))
-        frames = {name: unstack(frame, name) for name in rest}
+        frames = split(frame, rest)
         reach = reaches(frames, None if period == "max" else period, guess, self._sessions)
         for name, own in frames.items():
             done[name] = self._merge(series[name], own, name, interval, reach[name], moment.limit, moment)
@@ -302,6 +306,13 @@ class CachedProvider:
         """What is stored; nothing when its prices were adjusted for other actions than ``basis``."""
         series = self._store.load(self._kind(interval), symbol)
         return series if series is not None and series.basis == basis else Series.empty(basis)
+
+    def _load_all(self, names: Sequence[str], interval: str, bases: Mapping[str, str]) -> dict[str, Series]:
+        """The same for many symbols, two files at a time: reading and hashing leave Python's lock to others."""
+        if len(names) < 8:
+            return {name: self._load(name, interval, bases[name]) for name in names}
+        with ThreadPoolExecutor(2) as pool:
+            return dict(zip(names, pool.map(lambda name: self._load(name, interval, bases[name]), names), strict=True))
 
     def _gaps(self, series: Series, interval: str, first: int, last: int, asof: int) -> list[tuple[int, int]]:
         return series.gaps(first, last, interval, self._sessions, asof)

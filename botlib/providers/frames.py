@@ -75,6 +75,14 @@ def stack(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(kept, names=["symbol", "timestamp"]) if kept else pd.DataFrame(columns=list(COLUMNS), dtype=float)
 
 
+def split(frame: pd.DataFrame, symbols: Iterable[str]) -> dict[str, pd.DataFrame]:
+    """`unstack` for each of many symbols, whose rows need not lie together."""
+    if not isinstance(frame.index, pd.MultiIndex):
+        return {symbol: unstack(frame, symbol) for symbol in symbols}
+    groups = {str(symbol): rows.droplevel(0) for symbol, rows in frame.groupby(level=0, sort=False)}
+    return {symbol: groups[symbol] if symbol in groups else unstack(frame, symbol) for symbol in symbols}
+
+
 def unstack(frame: pd.DataFrame, symbol: str) -> pd.DataFrame:
     """One symbol's rows of such a frame, on a DatetimeIndex; no rows when it has none."""
     if not isinstance(frame.index, pd.MultiIndex) or symbol not in frame.index.get_level_values(0):
@@ -141,5 +149,5 @@ def data_hash(frame: pd.DataFrame) -> str:
             digest.update(values.as_unit("ns").asi8.astype("<i8").tobytes())
         else:
             digest.update("\x1f".join(map(str, values)).encode())
-    digest.update(frame.to_numpy(dtype="<f8").tobytes())
+    digest.update(np.ascontiguousarray(frame.to_numpy(dtype="<f8")).data)
     return digest.hexdigest()
