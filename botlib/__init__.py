@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from botlib.alpaca_rules import OrderRequest
     from botlib.backtesting import backtest
     from botlib.bars import Bars
     from botlib.config import BacktestParams
@@ -27,12 +28,13 @@ __version__ = "0.1.0"
 _HOMES = {
     "BacktestParams": "config", "BacktestResult": "result", "Bars": "bars", "BotlibError": "errors",
     "BotlibWarning": "errors", "Cancel": "orders", "Costs": "params", "DataError": "errors", "InputError": "errors",
-    "Order": "orders", "ProviderError": "errors", "Risk": "params", "SafetyControls": "safety",
-    "Strategy": "strategies", "StrategyError": "errors", "View": "view", "WorkingOrder": "orders",
+    "Order": "orders", "OrderRequest": "alpaca_rules", "ProviderError": "errors", "Risk": "params",
+    "SafetyControls": "safety", "Strategy": "strategies", "StrategyError": "errors", "View": "view",
+    "WorkingOrder": "orders",
     "backtest": "backtesting", "buy": "orders", "cancel": "orders", "check_honesty": "honesty", "param": "strategies",
     "save_backtest": "result_file", "sell": "orders", "targets_from_signals": "strategies",
 }
-_MODULES = ("explore", "indicators", "metrics", "providers", "report", "rules", "strategies")
+_MODULES = ("brokers", "explore", "indicators", "metrics", "providers", "report", "rules", "sandbox", "strategies")
 
 __all__ = sorted([*_HOMES, *_MODULES, "__version__"])
 

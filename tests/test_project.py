@@ -28,7 +28,7 @@ EXTRAS = {name: [Requirement(line) for line in lines] for name, lines in PROJECT
 CONDA_NAMES = {
     "exchange_calendars": "exchange-calendars", "jupyter-client": "jupyter_client", "jupyter-core": "jupyter_core",
     "jupyter-server": "jupyter_server",
-    "matplotlib": "matplotlib-base",
+    "matplotlib": "matplotlib-base", "msgpack": "msgpack-python",
 }
 
 

@@ -51,6 +51,7 @@ ROOMS = {
     "indicators": Room("indicators _indicators", "errors jit", "numpy", pure=True),
     "strategies": Room("strategies.*", "errors wording bars indicators jit", "numpy pandas", pure=True),
     "rules": Room("rules orders", "errors jit", "numpy", pure=True),
+    "alpaca_rules": Room("alpaca_rules alpaca_matrix alpaca_refusals order_request", "errors rules", pure=True),
     "fees": Room("fees", "errors wording", "numpy pandas"),  # reads the table of rates that ships
     "safety": Room("safety", "errors jit params rules", "numpy pydantic", pure=True),
     "engine": Room("engine engine.*", "jit rules safety", "numba numpy", pure=True),
@@ -58,9 +59,18 @@ ROOMS = {
     "backtest": Room("backtesting view result refusals benchmark honesty",
                      "errors wording params bars strategies rules fees safety engine metrics",
                      "numpy pandas", pure=True),
+    "exchange": Room("sandbox.orders sandbox.tape sandbox.account sandbox.matching sandbox.admission sandbox.book "
+                     "sandbox.replacing sandbox.exchange sandbox.journal sandbox.formats sandbox.wire sandbox.messages "
+                     "sandbox.market_data sandbox.prints sandbox.paging sandbox.portfolio sandbox.api "
+                     "sandbox.api_account sandbox.api_actions sandbox.api_data sandbox.api_trading sandbox.synthetic",
+                     "errors params calendars bars rules fees alpaca_rules", "numpy pandas", pure=True),
     # The shell: files, services, processes.
+    "sandbox": Room("sandbox sandbox.*", "errors wording params calendars bars alpaca_rules exchange",
+                    "msgpack numpy pandas requests starlette urllib3 uvicorn"),
+    "brokers": Room("brokers brokers.*", "errors calendars project alpaca_rules",
+                    "alpaca dotenv pandas requests urllib3"),
     "loading": Room("strategies strategies.loading", "errors wording bars strategies", "numpy pandas"),
-    "providers": Room("providers providers.* data.*", "errors wording bars calendars",
+    "providers": Room("providers providers.* data.*", "errors wording bars calendars brokers",
                       "bokeh_sampledata curl_cffi filelock numpy pandas pyarrow requests yfinance"),
     "project": Room("project", "errors"),
     "config": Room("config layers yamlfile",
@@ -74,10 +84,12 @@ ROOMS = {
                 "errors wording params calendars project config loading providers strategies",
                 "ipykernel jupyter_client jupyter_core nbformat papermill traitlets zmq"),
     "warmup": Room("warmup", "jit bars indicators rules strategies loading backtest providers front"),
-    "cli": Room("cli __main__", "errors wording project run config providers loading warmup front"),
+    "cli": Room("cli __main__ sandboxing",
+                "errors wording project run config providers loading warmup front bars exchange sandbox",
+                "numpy pandas"),
     "front": Room("botlib",
                   "errors params bars indicators strategies loading rules fees safety metrics backtest providers "
-                  "config research report run"),
+                  "config research report run sandbox brokers alpaca_rules"),
 }
 
 # The one place in a pure room that may look at a clock: what "future" means when the caller does not say.
@@ -86,9 +98,9 @@ CLOCK_EDGES = {"bars": {"_moment"}}
 # Standard modules that bring time, chance, files, processes or the network into a pure room.
 IMPURE_MODULES = set("""asyncio concurrent ctypes ftplib getpass glob gzip http io logging multiprocessing os pathlib
     pickle random secrets select shelve shutil signal smtplib socket socketserver sqlite3 ssl subprocess tempfile
-    threading time urllib uuid webbrowser zipfile""".split())
+    threading time urllib webbrowser zipfile""".split())
 IMPURE_CALLS = {"input", "open", "print", "__import__"}
-IMPURE_METHODS = set("""now today utcnow seed read_csv read_parquet read_pickle read_json to_csv to_parquet
+IMPURE_METHODS = set("""now today utcnow seed uuid1 uuid4 read_csv read_parquet read_pickle read_json to_csv to_parquet
     to_pickle to_sql read_text write_text read_bytes write_bytes urlopen savez savez_compressed savetxt tofile fromfile
     loadtxt memmap""".split())
 
@@ -96,7 +108,9 @@ IMPURE_METHODS = set("""now today utcnow seed read_csv read_parquet read_pickle 
 SDK_DOORS = {
     "alpaca": "providers.alpaca brokers.alpaca brokers.alpaca.*",
     "websockets": "brokers.alpaca brokers.alpaca.* sandbox.*",
-    "yfinance": "providers.yahoo*", "curl_cffi": "providers.yahoo*", "requests": "providers.yahoo*",
+    "yfinance": "providers.yahoo*", "curl_cffi": "providers.yahoo*",
+    "requests": "providers.yahoo* brokers.alpaca* sandbox.transport",
+    "starlette": "sandbox.*", "uvicorn": "sandbox.*",
     "papermill": "kernel run", "jupyter_client": "kernel", "IPython": "report widgets",
 }
 
@@ -199,7 +213,7 @@ def impurities(source: str, edges: frozenset[str] = frozenset()) -> list[str]:
         elif isinstance(node.func, ast.Attribute):
             whole = ast.unparse(node.func)
             seeded = node.func.attr == "default_rng" and bool(node.args)
-            if node.func.attr in IMPURE_METHODS or (".random." in whole and not seeded):
+            if node.func.attr in IMPURE_METHODS or (re.match(r"(np|numpy)\.random\.", whole) and not seeded):
                 found.append(f"line {node.lineno} calls {whole}")
     return found
 

@@ -21,6 +21,7 @@ SMALL = {
     "00_start_here": {"symbols": '["AAPL", "MSFT"]'},
     "05_explore": {"symbols": '["AAPL", "IBM"]', "period": '"5y"'},
     "10_backtest": {"symbols": '["AAPL", "IBM", "MSFT"]', "period": '"5y"'},
+    "20_broker_tour": {"symbols": '["IBM", "MSFT"]'},
 }
 
 
