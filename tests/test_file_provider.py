@@ -388,7 +388,7 @@ def test_a_long_file_in_a_folder_is_refused(tmp_path):
 def test_load_by_name_and_its_refusals(tmp_path):
     assert isinstance(providers.load("file", path=write(tmp_path / "AAPL.csv", DAILY)), FileProvider)
     for name, options, message in [
-        ("fiel", {}, "provider = 'fiel' is unknown; did you mean 'file'. Valid: file, sample, yahoo"),
+        ("fiel", {}, "provider = 'fiel' is unknown; did you mean 'file'\\? Valid: alpaca, file, sample, yahoo"),
         ("file", {}, "provider file needs the option 'path'"),
         ("file", {"pth": "x"}, "provider file has no option 'pth'; did you mean 'path'"),
         ("sample", {"path": "x"}, "provider sample has no option 'path'. Valid: none"),
