@@ -22,6 +22,8 @@ from botlib.sandbox.exchange import Exchange
 from botlib.sandbox.faults import Fault, Faults
 from botlib.sandbox.transport import SandboxAdapter
 
+pytestmark = pytest.mark.slow  # a server for each case
+
 SYMBOLS = ("AAPL", "IBM", "MSFT")
 BUY = OrderRequest(symbol="AAPL", side="buy", qty=10.0, client_order_id="intent-1")
 

@@ -20,6 +20,8 @@ from botlib.brokers.alpaca.connection import AlpacaConnection
 from botlib.brokers.alpaca.transport import RateLimiter
 from botlib.errors import BrokerRefusal, BrokerUnavailable, InputError
 
+pytestmark = pytest.mark.slow  # waits for real deadlines
+
 KEY, SECRET = "PK" + "LOOPBACK", "loopback-" + "secret"
 
 

@@ -20,7 +20,8 @@ from botlib.errors import InputError
 from botlib.providers.sample import SampleProvider
 from botlib.sandbox import running
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:websockets")
+pytestmark = [pytest.mark.slow,  # waits for heartbeats and reconnects
+              pytest.mark.filterwarnings("ignore::DeprecationWarning:websockets")]
 SYMBOLS = ("AAPL", "IBM")
 
 

@@ -26,6 +26,8 @@ from botlib.sandbox.api import Api
 from botlib.sandbox.exchange import Exchange
 from botlib.sandbox.transport import SandboxAdapter
 
+pytestmark = pytest.mark.slow  # a server for each case
+
 SYMBOLS = ("AAPL", "IBM", "MSFT")
 FIRST = 10
 

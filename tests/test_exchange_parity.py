@@ -24,6 +24,8 @@ from botlib.bars import FIELDS, Bars
 from botlib.providers.sample import SampleProvider
 from botlib.sandbox.exchange import Exchange
 
+pytestmark = pytest.mark.slow  # whole backtests again, through the exchange
+
 LEGS = {"both": (4.0, 6.0), "stop": (3.0, None), "target": (None, 5.0), "none": (None, None)}
 COSTS = {
     "free": botlib.Costs.none(),

@@ -20,6 +20,8 @@ from botlib.bars import Bars
 from botlib.sandbox.exchange import Exchange
 from botlib.sandbox.orders import Refusal
 
+pytestmark = pytest.mark.slow  # long random scripts
+
 NAMES = ("ALFA", "GOLF", "ZULU")
 CASH = 100_000.0
 PAID = botlib.Costs(slippage_bps=3.0, commission_bps=1.0, regulatory_fees=True, borrow_rate_pct=3.0,

@@ -33,6 +33,8 @@ from botlib.sandbox.api import Api
 from botlib.sandbox.exchange import Exchange
 from botlib.sandbox.transport import SandboxAdapter
 
+pytestmark = pytest.mark.slow  # every provider, over HTTP where it has one
+
 pytest.importorskip("yfinance")
 
 COLUMNS = ["open", "high", "low", "close", "volume"]

@@ -387,6 +387,7 @@ SHAPES = {
 FIGURES = (report.equity_figure, report.trades_figure, report.monthly_figure, report.trade_distribution_figure)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_figure_of_every_shape_draws_and_says_something(shape):

@@ -31,6 +31,8 @@ from websockets.sync.client import connect
 from botlib import sandbox
 from botlib.errors import InputError
 
+pytestmark = pytest.mark.slow  # a real server on real sockets
+
 FIVE = TimeFrame(5, TimeFrameUnit.Minute)
 
 

@@ -16,6 +16,8 @@ from botlib.bars import Bars
 from botlib.errors import BotlibWarning, DataError, InputError, ProviderError
 from botlib.providers.yahoo import YahooProvider, _yahoo_name
 
+pytestmark = pytest.mark.slow  # over HTTP
+
 pytest.importorskip("yfinance")
 
 # Apple around its 4:1 split of 2020-08-31, as traded; on 2020-08-07 it went ex 0.82.
