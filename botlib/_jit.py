@@ -23,8 +23,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 # Every module whose functions are compiled into one another.
 _COMPILED_MODULES = (
     "_jit.py", "_indicators.py", "rules.py", "safety.py", "metrics.py", "strategies/targets.py",
-    "engine/__init__.py", "engine/state.py", "engine/arrays.py", "engine/lots.py", "engine/fills.py",
-    "engine/sessions.py", "engine/decide.py",
+    "engine/__init__.py", "engine/state.py", "engine/arrays.py", "engine/lots.py", "engine/fills.py", "engine/legs.py",
+    "engine/bar.py", "engine/sessions.py", "engine/submit.py", "engine/decide.py",
 )
 
 

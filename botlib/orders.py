@@ -50,7 +50,7 @@ class Order:
                 tick = "0.01" if price >= 1 else "0.0001"
                 raise StrategyError(f"{self.side} {self.symbol}: {name} = {price!r} is finer than the tick of ${tick}; "
                                     "round it first, e.g. round(price, 2).")
-            object.__setattr__(self, name, float(price))
+            object.__setattr__(self, name, rules.floor_to_tick(float(price)))  # 104.49999999999999 goes out as 104.5
         object.__setattr__(self, "quantity", float(self.quantity))
 
     @property

@@ -92,6 +92,12 @@ def leg_passed(position_side: int, price: float, stop: float, target: float) -> 
 
 
 @compiled()
+def stop_passed(side: int, price: float, stop: float) -> bool:
+    """Whether the price is at or beyond an order's stop, so that Alpaca refuses it. An unknown price (NaN) is not."""
+    return side * (stop - price) <= 0.0
+
+
+@compiled()
 def stop_cap(side: int, stop: float) -> float:
     """The limit Alpaca adds to a buy stop: +4 % under $50, else +2.5 %, on a tick. A sell stop has none (0)."""
     if side < 0:
@@ -110,6 +116,12 @@ def round_quantity(quantity: float, fractional: bool) -> float:
     if fractional:
         return math.floor(quantity * 1e9 + _SHARE_SLACK) / 1e9
     return math.floor(quantity + _SHARE_SLACK)
+
+
+@compiled()
+def exact_quantity(quantity: float) -> float:
+    """A sum or difference of quantities without the dust of adding floats: the nearest 9 decimals."""
+    return math.floor(quantity * 1e9 + 0.5) / 1e9
 
 
 @compiled()

@@ -15,7 +15,21 @@ import botlib
 from botlib import rules
 from botlib.alpaca_rules import OrderRequest
 from botlib.bars import Bars
-from botlib.engine.state import DONE, ENTRY, R_BUYING_POWER, REJECTED, STOP_LEG, TARGET_LEG, WORKING
+from botlib.engine.state import (
+    DONE,
+    ENTRY,
+    R_BELOW_ONE_SHARE,
+    R_BUYING_POWER,
+    R_LEG_PRICE,
+    R_LEGS,
+    R_ONE_DOLLAR,
+    R_STOP_SIDE,
+    R_WHOLE_SHORTS,
+    REJECTED,
+    STOP_LEG,
+    TARGET_LEG,
+    WORKING,
+)
 from botlib.sandbox.exchange import Exchange
 from botlib.sandbox.orders import Order, Refusal
 
@@ -23,6 +37,10 @@ NS_A_DAY = 86_400_000_000_000
 RENEWED_BEFORE = 10 * NS_A_DAY  # of their end after 90 days
 PASSED = ("bracket-wrong-side", "stop-wrong-side", "leg-wrong-side")
 TYPES = ("market", "limit", "stop")
+REFUSED_AS = {R_BUYING_POWER: "insufficient-buying-power", R_STOP_SIDE: "stop-wrong-side", R_LEGS: "bracket-wrong-side",
+              R_LEG_PRICE: "price-positive", R_ONE_DOLLAR: "cost-minimum", R_WHOLE_SHORTS: "fractional-short",
+              R_BELOW_ONE_SHARE: "quantity-positive"}
+"""The backtest's reasons for which an order is refused as it stands, whatever else works, and the exchange's rules."""
 
 
 class Mirror:
@@ -37,6 +55,7 @@ class Mirror:
                  until: Callable[[int], botlib.BacktestResult] | None = None) -> None:
         self.result, self.exchange = result, exchange
         self.orders, self.symbols = result.book.rows("orders").copy(), result.bars.symbols
+        self.ended = self.orders.copy()  # after the splits that an order met
         for t in sorted({int(o["decided"]) for o in self.orders}) if until is not None else ():
             sent = until(t).book.rows("orders")
             for i in np.flatnonzero(self.orders["decided"] == t):
@@ -56,8 +75,8 @@ class Mirror:
         self.bracket_legs: set[int] = set()
         self.cash: list[float] = []
         self.equity: list[float] = []
-        self.unfit: list[tuple[int, str]] = []
-        """(number, rule) of the backtest's refusals for want of buying power, as the exchange answers them."""
+        self.refused: list[tuple[str, str]] = []
+        """For each of the backtest's refusals in `REFUSED_AS` the rule that it names, and the exchange's answer."""
         self.renewed = 0
 
     def run(self, *, halves: bool = False) -> Mirror:
@@ -96,31 +115,33 @@ class Mirror:
         self.renew()  # before entries: a simple exit beside an entry of the other side would be a wash trade
         for i in again:
             self.orders[i]["quantity"] = x.orders[self.ids[i]].left
-        for pair in pairs + [[i] for i in again]:
+        for pair in [[i] for i in again] + pairs:  # the older lot first
             if not any(i in closed for i in pair):
                 self.send_pair(pair)
         for i in [i for i in opened if i not in legs]:
             if self.orders[i]["status"] != REJECTED:
                 self.send(i)
-            elif self.orders[i]["reason"] == R_BUYING_POWER:
+            elif int(self.orders[i]["reason"]) in REFUSED_AS:
+                expected = REFUSED_AS[int(self.orders[i]["reason"])]
                 try:
                     self.send(i)
-                    self.unfit.append((i, "accepted"))
+                    self.refused.append((expected, "accepted"))
                 except Refusal as refusal:
-                    self.unfit.append((i, refusal.rule))
+                    self.refused.append((expected, refusal.rule))
 
     def renew(self) -> None:
-        """Protection that would end soon is cancelled and sent anew."""
+        """Protection that would end soon is cancelled and sent anew; all of a symbol's, so that the oldest lot's stays
+        the first."""
         x = self.exchange
-        for pair in list(x.book.pairs):
-            self._renew([o for o in pair.members if o.open])
-        for order in [o for o in x.book.working if o.time_in_force == "gtc" and not o.legs]:
-            self._renew([order])
+        resting = [(p.place, [o for o in p.members if o.open]) for p in x.book.pairs]
+        resting += [(x.book.place(o), [o]) for o in x.book.working if o.time_in_force == "gtc" and o.closes]
+        due = {old[0].symbol for _, old in resting if old[0].expires_at <= x.now + RENEWED_BEFORE}
+        for _, old in sorted(resting, key=lambda one: one[0]):
+            if old[0].symbol in due:
+                self._renew(old)
 
     def _renew(self, old: list[Order]) -> None:
         x = self.exchange
-        if old[0].expires_at > x.now + RENEWED_BEFORE:
-            return
         mine = {order.id: i for i, order_id in self.ids.items() for order in old if order.id == order_id}
         x.cancel(old[0].id)
         x.settle()
@@ -140,14 +161,20 @@ class Mirror:
 
     def adopt(self, legs: list[int], entries: set[int]) -> list[list[int]]:
         """Legs of an entry that filled in this bar are those of its bracket; the others are returned, in pairs."""
-        pairs: dict[tuple[int, int], list[int]] = {}
+        pairs: list[list[int]] = []
         for i in legs:
-            pairs.setdefault((int(self.orders[i]["lot"]), i - (1 if i - 1 in legs and self.orders[i - 1]["lot"] ==
-                                                                 self.orders[i]["lot"] else 0)), []).append(i)
+            o, before = self.orders[i], self.orders[i - 1]
+            second = o["purpose"] == TARGET_LEG and i - 1 in legs and before["purpose"] == STOP_LEG
+            if second and o["lot"] == before["lot"] and o["kind"] == rules.LIMIT and before["kind"] == rules.STOP:
+                pairs[-1].append(i)
+            else:
+                pairs.append([i])
         left = []
-        for pair in pairs.values():
-            o = self.orders[pair[0]]
-            mine = [e for e in entries if self.orders[e]["symbol"] == o["symbol"] and e in self.ids
+        for pair in pairs:
+            o = self.orders[pair[-1]]  # the target, when there is one: a stop shrinks with its fills
+            name, price = ("stop_loss", "stop") if o["purpose"] == STOP_LEG else ("take_profit", "limit")
+            mine = [e for e in sorted(entries) if self.orders[e]["symbol"] == o["symbol"] and e in self.ids
+                    and self.ended[e][name] == o[price] and self.ended[e]["quantity"] == o["quantity"]
                     and self.exchange.orders[self.ids[e]].legs and e not in self.bracket_legs]
             if mine:
                 entry = mine[0]

@@ -240,14 +240,99 @@ def test_an_entry_against_a_working_one_is_refused(orders):
     assert [fate[2] for fate in fates(result)] == ["filled", "rejected"]
 
 
+# --- What Alpaca refuses as it stands ---------------------------------------------------------------------------------
+
+WRONG_SIDE = "stop price on the wrong side of the market"
+
+
+@pytest.mark.parametrize(("order", "fate"), [
+    (buy("A", 10, stop=100.01), ("filled", "")),
+    (buy("A", 10, stop=100.0), ("rejected", WRONG_SIDE)),
+    (buy("A", 10, stop=99.0), ("rejected", WRONG_SIDE)),
+    (sell("A", 10, stop=99.99), ("filled", "")),
+    (sell("A", 10, stop=100.0), ("rejected", WRONG_SIDE)),
+    (sell("A", 10, stop=101.0), ("rejected", WRONG_SIDE)),
+])
+def test_a_stop_entry_that_the_price_has_reached_is_refused(order, fate):
+    """Alpaca: 422, "stop price must be less than / greater than current price". The close of the decision is 100."""
+    result = run({"A": [100, (100, 102, 98, 100), 100]}, OnBar({0: order}))
+    assert [f[2:] for f in fates(result)] == [fate]
+    assert any("wrong side of the market (A, 2024-03-04)" in said for said in result.warnings) == (fate[0] != "filled")
+
+
+@pytest.mark.parametrize(("entry", "stop", "fate"), [
+    (buy("A", 10), 99.99, ("filled", "")), (buy("A", 10), 100.0, ("rejected", WRONG_SIDE)),
+    (buy("A", 10), 105.0, ("rejected", WRONG_SIDE)),
+    (sell("A", 10), 100.01, ("filled", "")), (sell("A", 10), 100.0, ("rejected", WRONG_SIDE)),
+    (sell("A", 10), 95.0, ("rejected", WRONG_SIDE)),
+])
+def test_a_stop_exit_that_the_price_has_reached_is_refused(entry, stop, fate):
+    out = (sell if entry.side == "buy" else buy)("A", 10, stop=stop)
+    result = run({"A": [100, 100, (100, 102, 98, 100), 100]}, OnBar({0: entry, 1: out}))
+    assert fates(result)[1][2:] == fate
+
+
+def test_a_stop_exit_is_measured_from_the_last_price_there_was():
+    """No bar on the day of the decision: the last close, 90, has passed the stop of 95, not that of 89."""
+    cells = {"A": [100, 100, 90, None, (90, 90, 88, 88)], "B": [50.0] * 5}
+    for stop, fate in ((95.0, ("rejected", WRONG_SIDE)), (89.0, ("filled", ""))):
+        assert fates(run(cells, OnBar({0: buy("A", 10), 3: sell("A", 10, stop=stop)})))[1][2:] == fate
+
+
+TIGHT = botlib.Risk(max_position_pct=100.0, stop_loss_pct=2.0, take_profit_pct=10.0)
+
+
+@pytest.mark.parametrize(("order", "status"), [
+    (buy("A", 10, stop=102.0), "expired"),       # its stop of 99.96 lies 4 cents below the last price of 100
+    (buy("A", 10, stop=102.05), "rejected"),     # 102.05 * 0.98 = 100.009, down: 100.00
+    (buy("A", 10, stop=104.0), "rejected"),      # 101.92, above the last price
+    (sell("A", 10, stop=98.1), "expired"),       # 98.1 * 1.02 = 100.062, up: 100.07
+    (sell("A", 10, stop=97.0), "rejected"),      # 98.94
+    (buy("A", 10, limit=102.0), "filled"),       # bought at the open
+    (buy("A", 10, limit=103.0), "rejected"),     # 100.94
+    (sell("A", 10, limit=97.0), "rejected"),
+])
+def test_an_entry_whose_stop_the_last_price_has_passed_is_refused(order, status):
+    """Alpaca measures the bracket's stop from the last price too, whatever price the entry names."""
+    entry = fates(run({"A": [100, 100, 100]}, OnBar({0: order}), risk=TIGHT))[0]
+    assert entry[2:] == (status, {"rejected": "legs within a cent of the price", "expired": "session close",
+                                  "filled": ""}[status])
+
+
+def test_a_short_without_room_for_its_target_is_refused():
+    """100 % below 40 is no price; Alpaca: "limit price must be > 0"."""
+    for target, fate in ((99.0, ("filled", "")), (100.0, ("rejected", "a target of zero or less"))):
+        risk = botlib.Risk(max_position_pct=100.0, stop_loss_pct=5.0, take_profit_pct=target)
+        assert fates(run({"A": [40.0] * 3}, {"A": [-0.1]}, risk=risk))[0][2:] == fate
+
+
+@pytest.mark.parametrize(("quantity", "fate"), [
+    (0.01, ("filled", "")), (0.0099, ("rejected", "fractional buy below one dollar")),
+])
+def test_a_fractional_buy_costs_a_dollar_at_least(quantity, fate):
+    risk = botlib.Risk(max_position_pct=100.0, stop_loss_pct=None, take_profit_pct=None, fractional=True)
+    assert fates(run({"A": [100.0] * 3}, OnBar({0: buy("A", quantity)}), risk=risk))[0][2:] == fate
+
+
+def test_fractions_leave_no_dust():
+    """0.1 + 0.2 of a share is 0.3, and 0.3 is what can be sold: Alpaca takes 9 decimals."""
+    risk = botlib.Risk(max_position_pct=100.0, stop_loss_pct=None, take_profit_pct=None, fractional=True)
+    result = run({"A": [100.0] * 5}, OnBar({0: buy("A", 0.1), 1: buy("A", 0.2), 2: {"A": 0.0}}), risk=risk)
+    assert fates(result)[-1] == ("exit", 0.3, "filled", "")
+    assert result.positions["A"] == 0.0
+    # 0.7 + 0.1 is 0.7999999999999999; 2 for 1 they are 1.6 all the same.
+    bars = make_bars({"A": [100.0, 100.0, 100.0, 50.0, 50.0]}, actions=[("A", "2024-03-07", "split", 2.0)])
+    assert run(bars, OnBar({0: buy("A", 0.7), 1: buy("A", 0.1)}), risk=risk).positions["A"] == 1.6
+
+
 # --- Exits ------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("order", "bar", "expected"), [
     (sell("A", 10), (101, 102, 100, 101), (2, "sell", 10.0, 100.9798)),
     (sell("A", 4), (101, 102, 100, 101), (2, "sell", 4.0, 100.9798)),
     (sell("A", 10, limit=102.0), (101, 102, 100, 101), (2, "sell", 10.0, 102.0)),
-    (sell("A", 10, stop=100.0), (101, 102, 100, 101), (2, "sell", 10.0, 99.98)),
-    (sell("A", 10, stop=100.0), (99, 99, 98, 99), (2, "sell", 10.0, 98.9802)),
+    (sell("A", 10, stop=99.5), (101, 102, 99.5, 101), (2, "sell", 10.0, 99.4801)),     # 99.5 * 0.9998
+    (sell("A", 10, stop=99.5), (99, 99, 98, 99), (2, "sell", 10.0, 98.9802)),
 ])
 def test_an_exit(order, bar, expected):
     assert traded([100, 100, bar, 101], {0: buy("A", 10), 1: order}, costs=TWO_BPS)[1:] == [expected]
@@ -456,9 +541,14 @@ def test_it_is_refused_when_made(make):
         make()
 
 
-@pytest.mark.parametrize("price", [10.01, 0.1234, 1.0, 104.49999999999999, 33.33])
+@pytest.mark.parametrize("price", [10.01, 0.1234, 1.0, 33.33])
 def test_prices_on_the_tick_are_taken(price):
     assert sell("A", 1, limit=price).limit_price == price
+
+
+def test_a_price_goes_out_on_the_tick():
+    """110 * 0.95 is 104.49999999999999, for which Alpaca's answer is sub-penny."""
+    assert (sell("A", 1, limit=110 * 0.95).limit_price, buy("A", 1, stop=0.1 + 0.2).stop_price) == (104.5, 0.3)
 
 
 def test_bars_may_be_out_of_name_order():

@@ -266,6 +266,85 @@ def test_each_bar_has_its_volume_once():
                                  (4, "A", "sell", 73.0, 90.0)]
 
 
+def hourly(*cells):
+    index = pd.date_range("2024-03-11 09:30", periods=len(cells), freq="1h", tz="America/New_York")
+    return make_bars({"A": cells}, index, interval="1h")
+
+
+def test_exits_come_before_entries():
+    # Held: 100 (stop 95). 93 more are to be bought, the open has passed the stop: 100 of the 120 go to the exit.
+    cells = {"A": [100, (100, 104, 100, 104), (90, 91, 89, 90, 1_200), 90]}
+    result = run(cells, {"A": [0.1, 0.2]}, risk=LEGS, costs=CAPPED)
+    assert fills(result)[1:3] == [(2, "A", "sell", 100.0, 90.0), (2, "A", "buy", 20.0, 90.0)]
+
+
+def test_the_target_that_was_asked_for_is_the_one_held_when_an_exit_came_first():
+    # One open takes the first lot at its target of 110 and fills the increase of 93: 20 % is held, and not asked again.
+    cells = {"A": [100, (100, 104, 100, 104), (112, 113, 111, 112), 112, 112]}
+    result = run(cells, {"A": [0.1, 0.2, 0.2, 0.2, 0.2]}, risk=LEGS)
+    assert fills(result)[1:] == [(2, "A", "sell", 100.0, 112.0), (2, "A", "buy", 93.0, 112.0)]
+
+
+def test_stops_come_before_targets_and_the_open_before_the_rest_of_the_bar():
+    # Lots of 100 (95 / 110) and 93 (98.80 / 114.40), see above. A bar from 105 down to 98 and up to 112 meets the stop
+    # of the second and the target of the first; 130 may be traded: 93 at the stop, 37 at the target.
+    lots = [100, (100, 104, 100, 104), 104]
+    result = run({"A": [*lots, (105, 112, 98, 105, 1_300), 105]}, {"A": [0.1, 0.2]}, risk=LEGS, costs=CAPPED)
+    assert fills(result)[2:] == [(3, "A", "sell", 93.0, 98.8), (3, "A", "sell", 37.0, 110.0)]
+    # Opens at 98, which the stop of the second has passed, and falls through that of the first.
+    result = run({"A": [*lots, (98, 99, 94, 95, 1_300), 95]}, {"A": [0.1, 0.2]}, risk=LEGS, costs=CAPPED)
+    assert fills(result)[2:4] == [(3, "A", "sell", 93.0, 98.0), (3, "A", "sell", 37.0, 95.0)]
+
+
+def test_of_one_kind_the_oldest_lot_is_first():
+    cells = {"A": [100, (100, 104, 100, 104), 104, (115, 116, 114, 115, 1_300), 115]}
+    result = run(cells, {"A": [0.1, 0.2]}, risk=LEGS, costs=CAPPED)
+    assert fills(result)[2:4] == [(3, "A", "sell", 100.0, 115.0), (3, "A", "sell", 30.0, 115.0)]
+    assert result.trades["entry_price"].tolist()[:2] == [100.0, 104.0]
+
+
+def test_a_stop_that_finds_no_volume_has_triggered():
+    # Bar 2 falls through 95 and gives nothing; the market order that is left meets the next open.
+    cells = {"A": [100, 100, (97, 97, 94, 96, 0), (99, 99, 98, 99), 99]}
+    result = run(cells, LONG, risk=LEGS, costs=CAPPED)
+    assert fills(result)[1:] == [(3, "A", "sell", 100.0, 99.0)]
+    assert fates(result, "target") == [("target", 100.0, "cancelled", "other leg filled")]
+
+
+def test_a_named_stop_that_finds_no_volume_has_triggered():
+    bars = hourly(100, 100, (100, 100, 97, 99, 0), (99, 99, 99, 99, 10_000), 99)
+    result = run(bars, OnBar({0: buy("A", 10), 1: sell("A", 10, stop=98.0)}), costs=CAPPED)
+    assert fills(result)[1:] == [(3, "A", "sell", 10.0, 99.0)]
+
+
+def test_a_stop_ends_the_rest_of_a_target_on_the_same_bar():
+    # 30 at the target, by the open; the same bar then falls through the stop: 70 at the next open, not at 110.
+    cells = {"A": [100, 100, (112, 112, 94, 95, 300), (105, 111, 105, 111), 111]}
+    result = run(cells, LONG, risk=LEGS, costs=CAPPED)
+    assert fills(result)[1:] == [(2, "A", "sell", 30.0, 112.0), (3, "A", "sell", 70.0, 105.0)]
+
+
+@pytest.mark.parametrize(("target", "fate"), [
+    (None, ("cancelled", "opposite side order exists")),  # a lone stop is a simple order: Alpaca, 403, wash trade
+    (10.0, ("expired", "session close")),                  # a pair is a complex one
+])
+def test_other_entries_make_way_for_a_lone_stop(target, fate):
+    """40 of 100 are bought, and want their stop while another entry rests."""
+    risk = botlib.Risk(max_position_pct=100.0, stop_loss_pct=5.0, take_profit_pct=target)
+    bars = hourly(100, (100, 100, 100, 100, 400), 100, 100, 100, 100, 100)
+    result = run(bars, OnBar({0: [buy("A", 100), buy("A", 5, limit=96.0)]}), risk=risk, costs=CAPPED)
+    assert fates(result, "entry") == [("entry", 100.0, "cancelled", "partly filled"), ("entry", 5.0, *fate)]
+
+
+def test_odd_parts_of_shares_are_those_of_all_ways_out():
+    """Two lots whose target the close has passed leave at the market; 1 for 2: (3 + 5) / 2 are 4 shares, not 1 + 2."""
+    cells = {"A": [100, 100, 100, (100, 113, 100, 113), 226, 226]}
+    bars = make_bars(cells, actions=[("A", "2024-03-08", "split", 0.5)])
+    orders = {0: buy("A", 6), 1: buy("A", 5), 2: sell("A", 3)}
+    result = run(bars, OnBar(orders), risk=LEGS)
+    assert fills(result)[3:] == [(4, "A", "sell", 1.0, 226.0), (4, "A", "sell", 3.0, 226.0)]
+
+
 def test_the_bars_of_a_trade_are_labelled():
     result = run(make_bars({"A": [100, 100, 95]}), LONG, risk=LEGS)
     assert result.trades["exit_time"].tolist() == [days(3)[2]]

@@ -164,6 +164,58 @@ def test_a_partial_fill_of_the_target_shrinks_the_stop():
     assert statuses(x, sent) == ["filled", "canceled", "filled"]
 
 
+SHARED = botlib.Costs(max_participation_pct=10.0, slippage_bps=0.0, regulatory_fees=False)
+
+
+def test_a_thin_bar_serves_exits_before_entries_and_stops_before_targets():
+    """30 shares may be traded. The stop of the second pair comes before the target of the first, which is older; the
+    entry was submitted before both and gets nothing."""
+    cells = [(100.0, 101.0, 99.0, 100.0, 1e6), (100.0, 106.0, 90.0, 100.0, 300.0)]
+    x = Exchange(daily(FLAT, *cells), costs=SHARED)
+    x.submit(order("buy", 60.0))
+    x.advance()
+    x.submit(order("buy", 10.0, limit_price=95.0, order_class="bracket", take_profit=110.0, stop_loss=80.0,
+                   time_in_force="gtc"))
+    x.submit(oco(20.0, take_profit=105.0, stop_loss=85.0))
+    x.submit(oco(25.0, take_profit=120.0, stop_loss=92.0))
+    x.advance()
+    assert fills(x)[1:] == [("AAA", -1, 25.0, 92.0), ("AAA", -1, 5.0, 105.0)]
+
+
+def test_a_thin_bar_serves_the_open_before_the_rest_of_it():
+    """The open passes the target of the younger pair; the stop of the older one is met later."""
+    cells = [(100.0, 101.0, 99.0, 100.0, 1e6), (106.0, 106.0, 90.0, 100.0, 300.0)]
+    x = Exchange(daily(FLAT, *cells), costs=SHARED)
+    x.submit(order("buy", 60.0))
+    x.advance()
+    x.submit(oco(20.0, take_profit=120.0, stop_loss=95.0))
+    x.submit(oco(25.0, take_profit=105.0, stop_loss=80.0))
+    x.advance()
+    assert fills(x)[1:] == [("AAA", -1, 25.0, 106.0), ("AAA", -1, 5.0, 95.0)]
+
+
+def test_a_replaced_exit_keeps_its_place():
+    cells = [(100.0, 101.0, 99.0, 100.0, 1e6), (110.0, 110.0, 110.0, 110.0, 300.0)]
+    x = Exchange(daily(FLAT, *cells), costs=SHARED)
+    x.submit(order("buy", 60.0))
+    x.advance()
+    first = x.submit(order("sell", 20.0, limit_price=108.0, time_in_force="gtc"))
+    x.submit(order("sell", 25.0, limit_price=107.0, time_in_force="gtc"))
+    x.book.become(x.book.orders[first.id], "new")
+    x.replace(first.id, limit_price=109.0)
+    x.advance()
+    assert fills(x)[1:] == [("AAA", -1, 20.0, 110.0), ("AAA", -1, 10.0, 110.0)]
+
+
+def test_odd_parts_of_shares_are_those_of_all_exits():
+    """1 for 2: an OCO for 3 and a market order for 5 sell 1 and 3 of the 4 shares there are then."""
+    x = held((50.0, 50.0, 50.0, 50.0), FLAT, qty=8.0, actions=[("AAA", "2024-03-06", "split", 0.5)])
+    x.submit(oco(3.0, take_profit=20.0, stop_loss=15.0))
+    x.submit(order("sell", 5.0))
+    x.advance()
+    assert sorted(q for _, side, q, _ in fills(x) if side < 0) == [1.0, 3.0] and not x.positions
+
+
 def test_a_bracket_for_the_day_ends_with_it():
     x = Exchange(daily(FLAT, FLAT, FLAT))
     sent, waits = x.submit(bracket(time_in_force="day")), x.submit(bracket(limit_price=96.0, time_in_force="day"))

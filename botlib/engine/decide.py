@@ -6,111 +6,10 @@ import math
 
 from botlib import rules, safety
 from botlib._jit import compiled
-from botlib.engine.arrays import closes, entering, entry_target, head, lots, orders, position, standing, wanted, working
-from botlib.engine.fills import drop_ended
-from botlib.engine.lots import end_entry, end_order, end_symbol_legs, is_working, new_order, protect_symbol
-from botlib.engine.state import (
-    CANCELLED,
-    ENTRY,
-    EXIT,
-    R_ASKED,
-    R_BELOW_ONE_SHARE,
-    R_BUYING_POWER,
-    R_HELD,
-    R_LEGS,
-    R_NO_PRICE,
-    R_NO_SHORTS,
-    R_NONE,
-    R_OPPOSITE,
-    R_REPLACED,
-    R_WHOLE_SHORTS,
-    REDUCE,
-    REJECTED,
-    WORKING,
-)
-
-
-@compiled()
-def reject(w, t, oid, reason):
-    """Refuse an order whole."""
-    end_order(w, oid, t, REJECTED, reason)
-    w.n_open -= 1  # it was the last to be submitted
-    return reason
-
-
-@compiled()
-def working_quantity(w, symbol, side, entries):
-    """Shares of a symbol that working orders of one side, entries or exits, may still trade."""
-    total = 0.0
-    for i in range(w.n_open):
-        o = orders(w)[working(w)[i]]
-        if o.symbol == symbol and o.side == side and o.status == WORKING and (o.purpose == ENTRY) == entries:
-            total += o.quantity - o.filled
-    return total
-
-
-@compiled()
-def submit_entry(w, t, symbol, side, quantity, kind, limit, stop, notional):
-    """A risk-increasing order, with its bracket; returns R_NONE or why it is refused."""
-    close = closes(w)[t, symbol]
-    if kind == rules.STOP:
-        limit = rules.stop_cap(side, stop)
-    oid = new_order(w, t, symbol, side, kind, ENTRY, quantity, limit, stop)
-    o = orders(w)[oid]
-    o.notional = notional
-    if not close > 0.0:
-        return reject(w, t, oid, R_NO_PRICE)
-    if quantity <= 0.0:
-        return reject(w, t, oid, R_BELOW_ONE_SHARE)
-    if side < 0 and w.cash_account:
-        return reject(w, t, oid, R_NO_SHORTS)
-    if side < 0 and quantity != math.floor(quantity):
-        return reject(w, t, oid, R_WHOLE_SHORTS)
-    if working_quantity(w, symbol, -side, True) + working_quantity(w, symbol, -side, False) > 0.0:
-        return reject(w, t, oid, R_OPPOSITE)  # Alpaca's wash-trade rule
-    # The decision price: the close for market orders, else the price the order names.
-    price = close if kind == rules.MARKET else (limit if kind == rules.LIMIT else stop)
-    if w.safety:
-        on_side = max(0.0, side * position(w)[symbol]) + working_quantity(w, symbol, side, True)  # this order included
-        gate = safety.entry_gate(w.state, w.day_orders, w.max_orders, on_side * max(close, price),
-                                 w.equity - w.receivable, w.max_position_size_pct)
-        if gate != safety.PASSED:
-            return reject(w, t, oid, gate)
-    if w.textbook:  # sized, protected and paid for at the fill
-        w.day_orders += 1
-        return R_NONE
-    if w.stop_loss_pct == w.stop_loss_pct:
-        o.stop_loss = rules.stop_leg_price(side, price, w.stop_loss_pct)
-    if w.take_profit_pct == w.take_profit_pct:
-        o.take_profit = rules.target_leg_price(side, price, w.take_profit_pct)
-    if rules.leg_passed(side, price, o.stop_loss, o.take_profit) >= 0:
-        return reject(w, t, oid, R_LEGS)
-    needed = rules.reserve(side, quantity, kind, close, limit)
-    free = rules.buying_power(w.cash, w.equity - w.receivable, w.gross, w.reserved, w.max_gross_pct, w.cash_account)
-    if not rules.fits(needed, free):
-        return reject(w, t, oid, R_BUYING_POWER)
-    o.reserved = needed
-    w.reserved += needed
-    w.day_orders += 1
-    return R_NONE
-
-
-@compiled()
-def submit_exit(w, t, symbol, quantity, purpose, kind, limit, stop):
-    """An exit or a reduction: never more than is held, never beside legs that hold the shares."""
-    shares = position(w)[symbol]
-    side = -1 if shares > 0.0 else 1
-    if kind == rules.STOP:
-        limit = rules.stop_cap(side, stop)
-    free = abs(shares) - working_quantity(w, symbol, side, False)
-    oid = new_order(w, t, symbol, side, kind, purpose, quantity, limit, stop)
-    first = head(w)[symbol]
-    if quantity <= 0.0:
-        return reject(w, t, oid, R_BELOW_ONE_SHARE)
-    if quantity > free * (1.0 + 1e-12) or (kind != rules.MARKET and first >= 0 and lots(w)[first].legs):
-        return reject(w, t, oid, R_HELD)
-    end_symbol_legs(w, symbol, t)
-    return R_NONE
+from botlib.engine.arrays import closes, entering, entry_target, orders, position, standing, wanted, working
+from botlib.engine.lots import drop_ended, end_entry, end_order, is_working, protect_symbol
+from botlib.engine.state import CANCELLED, ENTRY, EXIT, R_ASKED, R_NONE, R_REPLACED, REDUCE, WORKING
+from botlib.engine.submit import submit_entry, submit_exit, working_quantity
 
 
 @compiled()
@@ -173,7 +72,7 @@ def decide_exit(w, t, symbol, target):
         if target != 0.0:
             standing(w)[symbol] = target
         cancel_entries(w, t, symbol)
-        free = abs(shares) - working_quantity(w, symbol, -1 if shares > 0.0 else 1, False)
+        free = rules.exact_quantity(abs(shares) - working_quantity(w, symbol, -1 if shares > 0.0 else 1, False))
         if free > 0.0:
             submit_exit(w, t, symbol, free, EXIT, rules.MARKET, 0.0, 0.0)
         return math.nan
@@ -188,7 +87,7 @@ def decide_exit(w, t, symbol, target):
     quantity = wanted_quantity(w, close, clipped(w, close, target))
     if quantity < abs(shares):
         purpose = REDUCE if quantity > 0.0 else EXIT
-        submit_exit(w, t, symbol, abs(shares) - quantity, purpose, rules.MARKET, 0.0, 0.0)
+        submit_exit(w, t, symbol, rules.exact_quantity(abs(shares) - quantity), purpose, rules.MARKET, 0.0, 0.0)
         wanted(w)[symbol] = target
         return math.nan
     if quantity == abs(shares):
@@ -241,7 +140,7 @@ def decide(w, t, row, candidates):
         allowed = clipped(w, close, target)
         if allowed != target:
             w.n_clipped += 1
-        quantity = wanted_quantity(w, close, allowed) - abs(position(w)[symbol])
+        quantity = rules.exact_quantity(wanted_quantity(w, close, allowed) - abs(position(w)[symbol]))
         notional = abs(allowed) * (w.equity - w.receivable)
         if w.textbook and not w.shares and position(w)[symbol] != 0.0:
             notional = quantity * close

@@ -88,6 +88,17 @@ def end_legs(w, lot_id, t, reason):
 
 
 @compiled()
+def drop_ended(w):
+    """Keep only working orders in the working list."""
+    n = 0
+    for i in range(w.n_open):
+        if orders(w)[working(w)[i]].status == WORKING:
+            working(w)[n] = working(w)[i]
+            n += 1
+    w.n_open = n
+
+
+@compiled()
 def is_working(w, symbol, entries):
     """Whether a symbol has a working entry (or, with ``entries`` False, a working exit)."""
     for i in range(w.n_open):
@@ -140,7 +151,8 @@ def unhold(w, symbol):
         held(w)[i] = held(w)[i + 1]
         i += 1
     position(w)[symbol] = 0.0
-    wanted(w)[symbol] = math.nan
+    if w.n_open == 0 or not is_working(w, symbol, True):  # else that entry's target is on its way
+        wanted(w)[symbol] = math.nan
 
 
 @compiled()
@@ -166,7 +178,7 @@ def add_lot(w, oid, t, quantity, price, cost_per_share, slip_per_share):
         while lots(w)[last].next >= 0:
             last = lots(w)[last].next
         lots(w)[last].next = lot_id
-    position(w)[o.symbol] += o.side * quantity
+    position(w)[o.symbol] = rules.exact_quantity(position(w)[o.symbol] + o.side * quantity)
     return lot_id
 
 
@@ -183,9 +195,9 @@ def close_lot(w, lot_id, t, oid, purpose, quantity, price, cost, slippage):
     trade.costs = lot.cost_per_share * quantity + cost
     trade.slippage = lot.slip_per_share * quantity + slippage
     trade.pnl = lot.side * (price - lot.entry_price) * quantity - trade.costs
-    position(w)[symbol] -= lot.side * quantity
-    lot.quantity -= quantity
-    if lot.quantity > 1e-9:
+    position(w)[symbol] = rules.exact_quantity(position(w)[symbol] - lot.side * quantity)
+    lot.quantity = rules.exact_quantity(lot.quantity - quantity)
+    if lot.quantity > 0.0:
         return
     if head(w)[symbol] == lot_id:
         head(w)[symbol] = lot.next

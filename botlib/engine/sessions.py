@@ -26,8 +26,8 @@ from botlib.engine.arrays import (
     wanted,
     working,
 )
-from botlib.engine.fills import drop_ended, fill_legs, orders_at_open, orders_within
-from botlib.engine.lots import close_lot, end_entry, end_legs, end_order, protect_symbol
+from botlib.engine.bar import trade_bar
+from botlib.engine.lots import close_lot, drop_ended, end_entry, end_legs, end_order, protect_symbol
 from botlib.engine.state import (
     CANCELLED,
     DIVIDEND,
@@ -74,13 +74,13 @@ def apply_split(w, t, symbol, ratio):
     while lot_id >= 0:
         lot = lots(w)[lot_id]
         following, before, side = lot.next, new, lot.side
-        old += lot.quantity
+        old = rules.exact_quantity(old + lot.quantity)
         new = rules.split_quantity(old, ratio, w.fractional and side > 0)
         lot.entry_price /= ratio
         lot.cost_per_share /= ratio
         lot.slip_per_share /= ratio
         if new > before:
-            lot.quantity = new - before
+            lot.quantity = rules.exact_quantity(new - before)
             split_legs(w, lot_id, ratio)
         else:
             lot.quantity *= ratio
@@ -92,12 +92,16 @@ def apply_split(w, t, symbol, ratio):
                                                      w.fractional and side > 0)
         position(w)[symbol] = side * new
     last_close(w)[symbol] /= ratio
+    old = new = 0.0  # shares of the exits so far: theirs too are odd parts of the position's shares
     for i in range(w.n_open):
         o = orders(w)[working(w)[i]]
         if o.symbol == symbol:
-            o.quantity = rules.split_quantity(o.quantity, ratio, w.fractional)
-            if o.purpose != ENTRY:
-                o.quantity = min(o.quantity, abs(position(w)[symbol]))
+            if o.purpose == ENTRY:
+                o.quantity = rules.split_quantity(o.quantity, ratio, o.quantity != math.floor(o.quantity))
+            else:
+                old, before = rules.exact_quantity(old + o.quantity), new
+                new = rules.split_quantity(old, ratio, w.fractional and side > 0)
+                o.quantity = rules.exact_quantity(new - before)
             o.limit = rules.split_price(o.side, o.limit, ratio, True)
             o.stop = rules.split_price(o.side, o.stop, ratio, False)
             if o.kind == rules.STOP:
@@ -239,12 +243,8 @@ def advance(w, t):
     if phases(w)[t] == OUTSIDE and not w.textbook:  # orders and legs wait for the next regular bar
         close_bar(w, t)
         return
-    if w.n_open > 0:
-        orders_at_open(w, t)
-    if w.n_held > 0:
-        fill_legs(w, t)
-    if w.n_open > 0:
-        if not w.textbook:
-            orders_within(w, t)
-        drop_ended(w)
+    if w.n_open > 0 or w.n_held > 0:
+        trade_bar(w, t)
+        if w.n_open > 0:
+            drop_ended(w)
     close_bar(w, t)

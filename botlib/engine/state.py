@@ -19,12 +19,14 @@ WORKING, DONE, CANCELLED, EXPIRED, REJECTED = range(5)
 STATUSES = ("working", "filled", "cancelled", "expired", "rejected")
 (R_NONE, R_HALTED, R_REDUCE_ONLY, R_ORDER_LIMIT, R_POSITION_LIMIT, R_BUYING_POWER, R_BELOW_ONE_SHARE, R_NO_SHORTS,
  R_HELD, R_SESSION_CLOSE, R_PARTIAL, R_OCO, R_EXIT, R_REPLACED, R_KILL, R_NO_PRICE, R_OPPOSITE,
- R_WHOLE_SHORTS, R_ASKED, R_LEGS) = range(20)
+ R_WHOLE_SHORTS, R_ASKED, R_LEGS, R_STOP_SIDE, R_LEG_PRICE, R_ONE_DOLLAR,
+ R_BROKER) = range(24)
 REASONS = ("", "halted", "reduce-only", "daily order limit", "position limit", "buying power", "below one share",
            "no shorts in a cash account", "held for orders", "session close", "partly filled", "other leg filled",
            "position exit", "replaced", "kill switch", "no price",
            "opposite side order exists", "shorts are in whole shares", "the strategy asked",
-           "legs within a cent of the price")
+           "legs within a cent of the price", "stop price on the wrong side of the market",
+           "a target of zero or less", "fractional buy below one dollar", "the broker")
 KINDS = ("market", "limit", "stop")
 
 REGULAR, LAST, OUTSIDE = range(3)

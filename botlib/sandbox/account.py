@@ -100,7 +100,7 @@ class Account:
         self.cash -= order.side * quantity * price + paid + fees
         self.fees_paid += paid + fees
         self._move(order.symbol, order.side * quantity, price)
-        order.filled_qty += quantity
+        order.filled_qty = rules.exact_quantity(order.filled_qty + quantity)
         order.filled_value += quantity * price
         leaves = max(0.0, order.left)
         self.tell("FILL", time, symbol=order.symbol, qty=quantity, price=price, side=order.side, order_id=order.id,
@@ -115,8 +115,8 @@ class Account:
         if held is None:
             self.positions[symbol] = Position(symbol=symbol, qty=signed, avg_entry_price=price)
             return
-        after = held.qty + signed
-        if abs(after) < 1e-9:
+        after = rules.exact_quantity(held.qty + signed)
+        if after == 0.0:
             del self.positions[symbol]
             return
         if held.qty * signed > 0.0:

@@ -12,11 +12,15 @@ from botlib.sandbox.orders import Order, Status
 
 @dataclass(slots=True)
 class Pair:
-    """Protective orders of which one ends the other; either may be missing."""
+    """Protective orders of which one ends the other; either may be missing.
+
+    ``place`` rises as orders come to work: an OCO with its submission, a bracket's legs with the entry's fill.
+    """
 
     target: Order | None
     stop: Order | None
     first_bar: int
+    place: int
 
     @property
     def order(self) -> Order:
@@ -57,6 +61,16 @@ class Book:
         self.pairs: list[Pair] = []
         self._live: list[Order] = []
         self._pending: list[Order] = []
+        self._places: dict[str, int] = {}
+        self._next_place = 0
+
+    def place(self, order: Order) -> int:
+        """Where one of `working` stands among all that works; see `Pair`. A replacement keeps the old order's place."""
+        return self._places[order.id]
+
+    def _new_place(self) -> int:
+        self._next_place += 1
+        return self._next_place
 
     def live(self) -> list[Order]:
         """Orders that are open, legs included, in order of submission."""
@@ -89,9 +103,10 @@ class Book:
         """Put an admitted order to work; ``waits``: for a session, else it is new at the next call."""
         self._register(order)
         if order.order_class == "oco":
-            self.pairs.append(Pair(order, order.legs[0] if order.legs else None, order.first_bar))
+            self.pairs.append(Pair(order, order.legs[0] if order.legs else None, order.first_bar, self._new_place()))
         else:
             self.working.append(order)
+            self._places[order.id] = self._new_place()
         self._reserve()
         order.status = "accepted" if waits else "pending_new"
         self.journal.say(order, order.status)
@@ -110,6 +125,8 @@ class Book:
         old.replaced_by, old.replaced_at, old.reserved = new.id, self.journal.stamp(), 0.0
         new.created_at = new.submitted_at = new.updated_at = old.replaced_at
         self.working = [new if o is old else o for o in self.working]
+        if old.id in self._places:
+            self._places[new.id] = self._places.pop(old.id)
         for pair in self.pairs:
             pair.target = new if pair.target is old else pair.target
             pair.stop = new if pair.stop is old else pair.stop
@@ -164,7 +181,7 @@ class Book:
         """The legs act from the entry's fill on: the target new, a stop beside it held. Shares that other exits took
         while the entry was partly filled are not theirs any more."""
         by_role = {leg.group_role: leg for leg in entry.legs if leg.open}
-        pair = Pair(by_role.get("take_profit"), by_role.get("stop_loss"), entry.first_bar)
+        pair = Pair(by_role.get("take_profit"), by_role.get("stop_loss"), entry.first_bar, self._new_place())
         free = abs(self.available(entry.symbol))
         for leg in pair.members:
             leg.qty = min(leg.left, free)

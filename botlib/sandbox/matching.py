@@ -1,11 +1,13 @@
 """What a bar does to working orders, in the order that `botlib.rules` and the backtest have it.
 
-At the open: market orders, stops, limits, each in order of submission; then protective pairs. Within the bar: the pairs
-again, stop before target, then stops and limits. An order meets only bars that open after it was submitted.
+At the open, then within the bar: exits, protective pairs among them, before entries; of each, market orders, then
+stops, then limits and targets; of one kind, what came to work first. So is a bar's volume shared under a participation
+cap. The legs of an entry act from its fill on. An order meets only bars that open after it was submitted.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from botlib import rules
@@ -22,12 +24,15 @@ NS_A_MILLISECOND = 1_000_000
 
 def open_bar(x: Exchange, t: int) -> None:
     """The opening prints of bar ``t``."""
+    exits_meet(x, t, (rules.MARKET, rules.STOP, rules.LIMIT), at_open, pair_at_open)
+    found = len(x.book.pairs)
     for kind in (rules.MARKET, rules.STOP, rules.LIMIT):
-        for order in list(x.book.working):
-            if KIND[order.type] == kind and meets(x, order, t):
+        for order in [o for o in x.book.working if KIND[o.type] == kind and not o.closes]:
+            if meets(x, order, t):
                 at_open(x, order, t)
-    for pair in pairs(x, t):
-        pair_at_open(x, pair, t)
+    for kind in (rules.STOP, rules.LIMIT):
+        for pair in pairs(x, t, x.book.pairs[found:]):  # those that came with the open's entries
+            pair_at_open(x, pair, t, kind)
     if x.tape.regular(t):
         for order in list(x.book.working):  # what had only the opening print
             if order.open and order.first_bar <= t and (order.time_in_force in ("ioc", "fok") or (
@@ -37,12 +42,25 @@ def open_bar(x: Exchange, t: int) -> None:
 
 def within_bar(x: Exchange, t: int) -> None:
     """The rest of bar ``t``."""
-    for pair in pairs(x, t):
-        pair_within(x, pair, t, target_too=True)
+    exits_meet(x, t, (rules.STOP, rules.LIMIT), within, pair_within)
     for kind in (rules.STOP, rules.LIMIT):
-        for order in list(x.book.working):
-            if KIND[order.type] == kind and meets(x, order, t):
+        for order in [o for o in x.book.working if KIND[o.type] == kind and not o.closes]:
+            if meets(x, order, t):
                 within(x, order, t)
+
+
+def exits_meet(x: Exchange, t: int, kinds: tuple[int, ...], one: Callable[[Exchange, Order, int], None],
+               protective: Callable[[Exchange, Pair, int, int], None]) -> None:
+    """Working exits and pairs meet a print: by kind, then by symbol, then what came to work first."""
+    acting: list[Order | Pair] = [o for o in x.book.working if o.closes]
+    acting = sorted([*acting, *pairs(x, t, x.book.pairs)], key=lambda exit_: (
+        (exit_.order.symbol, exit_.place) if isinstance(exit_, Pair) else (exit_.symbol, x.book.place(exit_))))
+    for kind in kinds:
+        for exit_ in acting:
+            if isinstance(exit_, Pair):
+                protective(x, exit_, t, kind)
+            elif KIND[exit_.type] == kind and meets(x, exit_, t):
+                one(x, exit_, t)
 
 
 def at_close(x: Exchange, t: int) -> None:
@@ -64,12 +82,11 @@ def meets(x: Exchange, order: Order, t: int) -> bool:
     return x.tape.regular(t) or (order.extended_hours and order.type == "limit")
 
 
-def pairs(x: Exchange, t: int) -> list[Pair]:
-    """Pairs that act in bar ``t``, by symbol, then in order of submission."""
+def pairs(x: Exchange, t: int, among: list[Pair]) -> list[Pair]:
+    """Those of ``among`` that act in bar ``t``."""
     if not x.tape.regular(t):
         return []
-    acting = [p for p in x.book.pairs if p.open and p.first_bar <= t and not x.halted(p.order.symbol)]
-    return sorted(acting, key=lambda p: p.order.symbol)  # the sort is stable
+    return [p for p in among if p.open and p.first_bar <= t and not x.halted(p.order.symbol)]
 
 
 def at_open(x: Exchange, order: Order, t: int) -> None:
@@ -107,7 +124,9 @@ def within(x: Exchange, order: Order, t: int) -> None:
     # An entry within the bar: its stop may be hit in what is left of it, the worse case is taken. A target beyond a
     # stop entry lies on the way; one beyond a limit entry may have traded before it, so it waits for the next bar.
     if legs is not None:
-        pair_within(x, legs, t, target_too=KIND[order.type] == rules.STOP)
+        pair_within(x, legs, t, rules.STOP)
+        if KIND[order.type] == rules.STOP:
+            pair_within(x, legs, t, rules.LIMIT)
 
 
 def trail(order: Order, price: float) -> None:
@@ -130,43 +149,38 @@ def limit_of(order: Order) -> float:
 # --- Pairs ------------------------------------------------------------------------------------------------------------
 
 
-def pair_at_open(x: Exchange, pair: Pair, t: int) -> None:
-    """At the open: a stop it has passed, then a target it has passed."""
-    price = float(x.bars.open[t, x.tape.column[pair.order.symbol]])
-    side = pair.order.side
-    stop, target = pair.stop, pair.target
-    if stop is not None and stop.open:
-        out, asked, slips = rules.fill_at_open(rules.STOP, side, price, stop.cap, stop.stop_price or 0.0,
-                                               stop.triggered)
-        if out != rules.NOT_FILLED:
-            trigger(x, pair, t)
-        if out == rules.FILLED:
-            execute(x, stop, t, asked, slips, "open")
-            return
-    if target is not None and target.open:
-        out, asked, slips = rules.fill_at_open(rules.LIMIT, side, price, target.limit_price or 0.0, 0.0, False)
-        if out == rules.FILLED:
-            hit_target(x, pair, t, asked, slips, "open")
+def pair_at_open(x: Exchange, pair: Pair, t: int, kind: int) -> None:
+    """At the open: a stop, or a target, that it has passed."""
+    order = pair.stop if kind == rules.STOP else pair.target if kind == rules.LIMIT else None
+    if order is not None and order.open:
+        price = float(x.bars.open[t, x.tape.column[order.symbol]])
+        out, asked, slips = rules.fill_at_open(kind, order.side, price, limit_of(order), order.stop_price or 0.0,
+                                               order.triggered)
+        fill_pair(x, pair, order, t, out, asked, slips, "open")
 
 
-def pair_within(x: Exchange, pair: Pair, t: int, target_too: bool) -> None:
-    """Within the bar: the stop, then the target."""
-    column = x.tape.column[pair.order.symbol]
-    high, low = float(x.bars.high[t, column]), float(x.bars.low[t, column])
-    side = pair.order.side
-    stop, target = pair.stop, pair.target
-    if stop is not None and stop.open:
-        out, asked, slips = rules.fill_within(rules.STOP, side, high, low, stop.cap, stop.stop_price or 0.0,
-                                              stop.triggered)
-        if out != rules.NOT_FILLED:
-            trigger(x, pair, t)
-        if out == rules.FILLED:
-            execute(x, stop, t, asked, slips, "within")
-            return
-    if target_too and target is not None and target.open:
-        out, asked, slips = rules.fill_within(rules.LIMIT, side, high, low, target.limit_price or 0.0, 0.0, False)
-        if out == rules.FILLED:
-            hit_target(x, pair, t, asked, slips, "within")
+def pair_within(x: Exchange, pair: Pair, t: int, kind: int) -> None:
+    """Within the bar: the stop, or the target."""
+    order = pair.stop if kind == rules.STOP else pair.target
+    if order is not None and order.open:
+        column = x.tape.column[order.symbol]
+        high, low = float(x.bars.high[t, column]), float(x.bars.low[t, column])
+        out, asked, slips = rules.fill_within(kind, order.side, high, low, limit_of(order), order.stop_price or 0.0,
+                                              order.triggered)
+        fill_pair(x, pair, order, t, out, asked, slips, "within")
+
+
+def fill_pair(x: Exchange, pair: Pair, order: Order, t: int, out: int, asked: float, slips: bool, when: str) -> None:
+    """What a print did to one of a pair. A stop that it reached has triggered, also when the volume leaves nothing to
+    fill it."""
+    if order is pair.stop and out != rules.NOT_FILLED:
+        trigger(x, pair, t)
+    if out != rules.FILLED:
+        return
+    if order is pair.stop:
+        execute(x, order, t, asked, slips, when)
+    else:
+        hit_target(x, pair, t, asked, slips, when)
 
 
 def trigger(x: Exchange, pair: Pair, t: int) -> None:
@@ -203,11 +217,11 @@ def room(x: Exchange, t: int, order: Order, quantity: float) -> float:
         quantity = min(quantity, opposite)
     most = x.account.costs.max_participation_pct
     if most is None:
-        return quantity
+        return rules.exact_quantity(quantity)
     whole = order.qty is not None and float(order.qty).is_integer()
     volume = float(x.bars.volume[t, x.tape.column[order.symbol]])
     left = rules.participation_quantity(volume, most, not whole) - x.used.get(order.symbol, 0.0)
-    return max(0.0, min(quantity, left))
+    return max(0.0, rules.exact_quantity(min(quantity, left)))
 
 
 def by_chance(x: Exchange, order: Order, quantity: float) -> float:

@@ -65,28 +65,31 @@ def admit(x: Exchange, old: Order, new: Order) -> None:
 
 def split_orders(x: Exchange, symbol: str, ratio: float) -> None:
     """Resting orders after a split: quantities times the ratio, prices by it, the way `rules` rounds them."""
-    for order in x.book.working:
-        if order.symbol == symbol and order.open:
-            split_order(order, ratio, order.side, not x.whole_splits and order.side < 0)
-            for leg in order.legs:
-                split_order(leg, ratio, order.side)
-    old = new = 0.0
-    for pair in x.book.pairs:
-        if pair.order.symbol != symbol or not pair.open:
+    exits: list[tuple[int, list[Order]]] = [(p.place, [o for o in p.members if o.open]) for p in x.book.pairs]
+    for order in [o for o in x.book.working if o.symbol == symbol and o.open]:
+        if order.closes:
+            exits.append((x.book.place(order), [order]))
             continue
-        old, before = old + max(o.left for o in pair.members if o.open), new
-        new = rules.split_quantity(old, ratio, not x.whole_splits)
-        for leg in pair.members:
-            if leg.open:
-                split_order(leg, ratio, -leg.side)
-                leg.qty = leg.filled_qty + new - before
+        split_order(order, ratio, order.side)
+        for leg in order.legs:
+            split_order(leg, ratio, order.side)
+    old = new = 0.0  # shares of the exits so far: odd parts of a share are those of the position, not of each
+    for _, members in sorted(exits, key=lambda exit_: exit_[0]):
+        if not members or members[0].symbol != symbol:
+            continue
+        left = max(o.left for o in members)
+        old, before = rules.exact_quantity(old + left), new
+        new = rules.split_quantity(old, ratio, not x.whole_splits and members[0].side < 0)
+        for one in members:
+            split_order(one, ratio, -one.side)
+            if one.qty is not None:
+                one.qty = rules.exact_quantity(one.filled_qty + new - before)
 
 
-def split_order(order: Order, ratio: float, position_side: int, fractions: bool = False) -> None:
-    """One of them; ``position_side`` is that of the position it opens or closes. ``fractions``: an exit keeps its."""
+def split_order(order: Order, ratio: float, position_side: int) -> None:
+    """One of them; ``position_side`` is that of the position it opens or closes."""
     if order.qty is not None:
-        fractions = fractions if order.closes else not float(order.left).is_integer()
-        order.qty = order.filled_qty + rules.split_quantity(order.left, ratio, fractions)
+        order.qty = order.filled_qty + rules.split_quantity(order.left, ratio, not float(order.left).is_integer())
     if order.limit_price is not None:
         order.limit_price = rules.split_price(position_side, order.limit_price, ratio, order.side == position_side)
     if order.stop_price is not None:
