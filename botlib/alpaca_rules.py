@@ -21,18 +21,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from botlib import rules
-from botlib.alpaca_matrix import (
-    TAKES,
-    AssetFacts,
-    MarketFacts,
-    check,
-    check_client_id,
-    check_short,
-    exit_side,
-    is_fractional,
-    unknown_symbol,
-)
-from botlib.alpaca_refusals import RULES, Rule, Violation, refuse
+from botlib.alpaca_case import AssetFacts, MarketFacts
+from botlib.alpaca_catalogue import RULES, Rule
+from botlib.alpaca_form import TAKES, check_client_id, exit_side, is_fractional, not_positive, unknown_symbol
+from botlib.alpaca_matrix import check, check_short
+from botlib.alpaca_refusals import Violation, advise, recognised, refuse
 from botlib.order_request import (
     OrderRequest,
     PositionIntent,
@@ -47,9 +40,9 @@ from botlib.order_request import (
 )
 
 __all__ = [
-    "RULES", "AssetFacts", "MarketFacts", "OrderFacts", "OrderRequest", "ReplaceRequest", "Rule", "Violation", "check",
-    "check_position", "check_replace", "exit_side", "implied_intent", "is_fractional", "parse", "parse_replace",
-    "plain", "refuse", "render", "replaced", "stop_cap", "unknown_symbol",
+    "RULES", "AssetFacts", "MarketFacts", "OrderFacts", "OrderRequest", "ReplaceRequest", "Rule", "Violation", "advise",
+    "check", "check_position", "check_replace", "check_shape", "exit_side", "implied_intent", "is_fractional", "parse",
+    "parse_replace", "plain", "recognised", "refuse", "render", "replaced", "stop_cap", "unknown_symbol",
 ]
 
 
@@ -108,7 +101,7 @@ def check_replace(order: OrderFacts, changes: ReplaceRequest, *, market: MarketF
     The new order is checked like any other; a leg on its own, an entry and an OCO with their legs.
     """
     old = order.request
-    if broken := (_replace_state(order) or _replace_shape(changes) or _replace_quantity(order, changes)):
+    if broken := (_replace_state(order) or check_shape(changes) or _replace_quantity(order, changes)):
         return broken
     for name in ("limit_price", "stop_price"):  # a price that the type does not take
         if getattr(changes, name) is not None and name not in TAKES[old.type]:
@@ -137,7 +130,8 @@ def _replace_state(order: OrderFacts) -> Violation | None:
     return refuse("replace-notional") if order.request.notional is not None else None
 
 
-def _replace_shape(changes: ReplaceRequest) -> Violation | None:
+def check_shape(changes: ReplaceRequest) -> Violation | None:
+    """What is wrong with a replacement whatever the order."""
     if changes.time_in_force is not None and (broken := check_words({"time_in_force": changes.time_in_force})):
         return broken
     if changes.qty is not None and not positive(changes.qty):
@@ -145,7 +139,7 @@ def _replace_shape(changes: ReplaceRequest) -> Violation | None:
     for name in ("limit_price", "stop_price", "trail"):
         value = getattr(changes, name)
         if value is not None and not positive(value):
-            return refuse("price-positive", words=name.replace("_", " "), name=name, value=value)
+            return not_positive(name, value)
     return check_client_id(changes.client_order_id)
 
 

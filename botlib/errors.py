@@ -10,6 +10,9 @@
     ├── BrokerError                 a broker's answer is a no, or is none
     │   ├── BrokerRefusal           a definite no, with its HTTP status and code
     │   └── BrokerUnavailable       no answer to rely on; what was sent may have arrived
+    ├── RepositoryError             the database: locked, full, damaged, out of reach
+    ├── LeaseRefused                another session has the account
+    ├── LeaseLost                   ... or has taken it from this one
     └── RunFailed                   a headless run that ended without a result
         └── RunStopped              ... because of a signal
 
@@ -18,11 +21,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import functools
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
@@ -98,6 +102,26 @@ class BrokerUnavailable(BrokerError):
         self.reason, self.sent, self.status = reason, sent, status
 
 
+class RepositoryError(BotlibError):
+    """The database failed: locked, full, damaged, out of reach.
+
+    ``written`` is False when nothing of the transaction was written, None when nobody can say (read again what should
+    be there).
+    """
+
+    def __init__(self, text: str, *, written: bool | None = False) -> None:
+        super().__init__(text)
+        self.written = written
+
+
+class LeaseRefused(BotlibError):
+    """Another session has the account; says which one, where and since when."""
+
+
+class LeaseLost(BotlibError):
+    """The account is no longer this session's: it must not send anything."""
+
+
 class RunFailed(BotlibError):
     """A run that ended without a result. ``folder`` and ``log`` say what there is to look at (None: nothing)."""
 
@@ -154,6 +178,40 @@ def nearest(word: object, valid: Iterable[object]) -> str:
     """``"; did you mean 'x'?"`` for the closest valid name, or an empty string."""
     found = difflib.get_close_matches(str(word), [str(v) for v in valid], n=1, cutoff=0.6)
     return f"; did you mean '{found[0]}'?" if found else ""
+
+
+def check_names(kind: str, given: Iterable[str], valid: Sequence[str], required: Iterable[str] = ()) -> None:
+    """Raise `InputError` when a value has a name that ``kind`` does not have, or one that it needs is not given."""
+    given = tuple(given)
+    for name in given:
+        if name not in valid:
+            begins = [one for one in valid if one.startswith(f"{name}_")]
+            hint = f"; did you mean {' or '.join(repr(one) for one in begins)}?" if begins else nearest(name, valid)
+            raise InputError(f"{kind} has no {name!r}{hint or '.'} Valid: {', '.join(valid)}.")
+    missing = [name for name in required if name not in given]
+    if missing:
+        raise InputError(f"{kind} needs {' and '.join(missing)}.")
+
+
+Made = TypeVar("Made", bound=type)
+
+
+def by_name(made: Made) -> Made:
+    """Let a keyword-only dataclass say in a sentence which value is unknown, missing or not given by its name."""
+    init = made.__init__  # type: ignore[misc]
+    names = tuple(field.name for field in dataclasses.fields(made) if field.init)
+    needed = tuple(field.name for field in dataclasses.fields(made)
+                   if field.init and field.default is field.default_factory is dataclasses.MISSING)
+
+    @functools.wraps(init)
+    def inner(self: Any, *args: Any, **values: Any) -> None:
+        if args:
+            raise InputError(f"{made.__name__} takes its values by name: {made.__name__}({(needed or names)[0]}=…).")
+        check_names(made.__name__, values, names, needed)
+        init(self, **values)
+
+    made.__init__ = inner  # type: ignore[misc]
+    return made
 
 
 # What a parameter of this name must be, attributes that tell it from other things, and what makes one.

@@ -13,10 +13,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from numbers import Real
 from typing import Any, Literal, get_args
 
 from botlib.alpaca_refusals import Violation, refuse
-from botlib.errors import nearest
+from botlib.errors import by_name, nearest
 
 Side = Literal["buy", "sell"]
 OrderType = Literal["market", "limit", "stop", "stop_limit", "trailing_stop"]
@@ -25,6 +26,7 @@ OrderClass = Literal["simple", "bracket", "oco", "oto"]
 PositionIntent = Literal["buy_to_open", "buy_to_close", "sell_to_open", "sell_to_close"]
 
 
+@by_name
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderRequest:
     """A new order. Prices in dollars, ``qty`` in shares, ``trail_percent`` in percent (1.5 = 1.5 %)."""
@@ -53,6 +55,7 @@ class OrderRequest:
     position_intent: PositionIntent | None = None
 
 
+@by_name
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplaceRequest:
     """New values for a working order; None leaves a value as it is. ``trail`` is dollars or percent, as the order's."""
@@ -234,10 +237,16 @@ def replaced(request: OrderRequest, changes: ReplaceRequest) -> OrderRequest:
 
 
 def plain(number: float) -> str:
-    """A number as Alpaca writes it: decimal digits, no exponent, no trailing zeros (``"162.6"``, ``"100"``)."""
-    if not math.isfinite(number):
-        return str(number)
-    return format(Decimal(repr(float(number))).normalize() + 0, "f")
+    """A number as Alpaca writes it: decimal digits, no exponent, no trailing zeros (``"162.6"``, ``"100"``).
+
+    What is not finite stays "inf" or "nan"; zero has no sign.
+    """
+    text = repr(float(number))
+    if "e" in text:
+        text = format(Decimal(text), "f")
+    if text.endswith(".0"):
+        text = text[:-2]
+    return "0" if text == "-0" else text
 
 
 def decimals(number: float) -> int:
@@ -246,10 +255,10 @@ def decimals(number: float) -> int:
 
 
 def positive(value: object) -> bool:
-    """Whether it is a finite number above 0; of any other type, no."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    """Whether it is a finite number above 0, numpy's included; of any other type, no."""
+    if isinstance(value, bool) or not isinstance(value, Real):
         return False
     try:
-        return value > 0 and math.isfinite(value)
+        return float(value) > 0.0 and math.isfinite(value)
     except OverflowError:  # an int beyond every float
         return False

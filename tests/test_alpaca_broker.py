@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 import json
 import pickle
@@ -15,7 +16,7 @@ from botlib.alpaca_rules import OrderRequest
 from botlib.bars import Bars
 from botlib.brokers.alpaca import AlpacaBroker, AlpacaConfig, Secret, outcome, records
 from botlib.brokers.base import Fill, OpenOrder, OrderRejection, UnknownOrder
-from botlib.errors import BrokerUnavailable, InputError
+from botlib.errors import BrokerRefusal, BrokerUnavailable, InputError
 from botlib.providers.sample import SampleProvider
 from botlib.sandbox.api import Api
 from botlib.sandbox.exchange import Exchange
@@ -137,6 +138,8 @@ def test_no_connection_at_all():
     result = broker.submit_order(BUY)
     assert isinstance(result, UnknownOrder)
     assert (result.reason, result.sent, result.lookups) == ("unreachable", False, 0)
+    assert str(result).startswith("Nothing was sent (buy 10.0 AAPL market): ")
+    assert f"(`python -m botlib sandbox`) running at {address}?" in str(result)
     with pytest.raises(BrokerUnavailable):
         broker.portfolio()
     refused = broker.close_position("AAPL")
@@ -161,19 +164,85 @@ def test_the_answer_was_lost_and_somebody_used_the_id(bars):
     assert "symbol IBM, not AAPL" in result.message and "side sell, not buy" in result.message
 
 
-@pytest.mark.parametrize("path", ["/v2/positions", "/v2/account", "/v2/orders", "/v2/account/activities*", "/v2/clock"])
+@pytest.mark.parametrize("path", ["/v2/positions", "/v2/account", "/v2/orders", "/v2/account/activities*", "/v2/clock",
+                                  "/v2/calendar", "/v2/assets*", "/v2/orders:by_client_order_id"])
 @pytest.mark.parametrize("fault", [{"kind": "status", "status": 500}, {"kind": "html", "status": 200},
                                    {"kind": "malformed"}, {"kind": "no_reply"}])
 def test_an_outage_never_reads_as_flat_or_zero(bars, path, fault):
     world = World(bars, Fault(method="GET", path=path, **fault))
     reads = {"/v2/positions": world.broker.get_positions, "/v2/account": world.broker.get_account_info,
              "/v2/orders": world.broker.open_orders, "/v2/account/activities*": world.broker.fills,
-             "/v2/clock": world.broker.clock}
+             "/v2/clock": world.broker.clock, "/v2/calendar": lambda: world.broker.calendar("2012-09-18", "2012-09-18"),
+             "/v2/assets*": lambda: world.broker.get_asset("AAPL"),
+             "/v2/orders:by_client_order_id": lambda: world.broker.order_by_client_id("intent-1")}
     with pytest.raises(BrokerUnavailable):
         reads[path]()
     if path in ("/v2/positions", "/v2/account", "/v2/orders"):
         with pytest.raises(BrokerUnavailable):
             world.broker.portfolio()
+
+
+NOT_ALPACAS = {  # a 404 that does not say, in Alpaca's code, that there is no such thing
+    "no-code": lambda reply: reply.json(404, {"message": "Not Found"}),
+    "another-code": lambda reply: reply.json(404, {"code": 40400000, "message": "endpoint not found"}),
+    "empty": lambda reply: reply.empty(404),
+    "html": lambda reply: reply.html(404),
+    "list": lambda reply: reply.json(404, []),
+}
+
+
+@pytest.mark.parametrize("name", NOT_ALPACAS)
+def test_absence_is_what_alpaca_says_and_nobody_else(name):
+    """A proxy, or a wrong address, knows nothing of orders."""
+    with Loopback(lambda seen, reply: NOT_ALPACAS[name](reply)) as server:
+        broker = on(server)
+        for look in (lambda: broker.order_by_client_id("intent-1"), lambda: broker.get_order(ORDER["id"]),
+                     lambda: broker.get_asset("AAPL")):
+            with pytest.raises(BrokerUnavailable):
+                look()
+    with Loopback() as server:  # code 40410000
+        broker = on(server)
+        assert broker.order_by_client_id("intent-1") is None
+        assert broker.get_order(ORDER["id"]) is None and broker.get_asset("AAPL") is None
+    with Loopback(lambda seen, reply: reply.json(403, {"message": "forbidden."})) as server, \
+            pytest.raises(BrokerRefusal, match="forbidden"):
+        on(server).order_by_client_id("intent-1")
+
+
+def test_an_id_that_alpaca_has_and_does_not_show_is_unknown():
+    """A list that lags behind: an earlier sending may be working, so it is no rejection."""
+    def answer(seen, reply):
+        if seen.method == "POST":
+            reply.json(422, {"code": 40010001, "message": "client_order_id must be unique"})
+        else:
+            reply.json(404, {"code": 40410000, "message": "order not found for intent-1"})
+
+    with Loopback(answer) as server:
+        result = on(server).submit_order(BUY)
+        assert len(server.asked("POST")) == 1
+    assert isinstance(result, UnknownOrder)
+    assert (result.reason, result.sent, result.lookups, result.absent) == ("duplicate", True, 1, 1)
+
+
+def test_another_order_is_not_the_one_that_was_looked_for():
+    with served(ORDER) as server:
+        assert on(server).order_by_client_id("intent-1").order_id == ORDER["id"]
+        with pytest.raises(BrokerUnavailable, match="intent-2 has 'intent-1'"):
+            on(server).order_by_client_id("intent-2")
+
+
+def test_how_far_the_brokers_clock_is_away():
+    """Asked at 0 s and answered at 4 s by the clock here, when it was 12 s there: 10 s ahead, give or take 2."""
+    start = pd.Timestamp("2026-09-28 14:30", tz="UTC")
+    here = iter([start, start + pd.Timedelta(seconds=4)])
+    body = {"timestamp": "2026-09-28T10:30:12-04:00", "is_open": True, "next_open": "2026-09-29T09:30:00-04:00",
+            "next_close": "2026-09-28T16:00:00-04:00"}
+    with served(body) as server:
+        config = AlpacaConfig(key_id=Secret("local"), secret_key=Secret("local-secret"), base_url=server.url)
+        clock = AlpacaBroker(config, now=lambda: next(here)).clock()
+    assert (clock.skew_seconds, clock.skew_error_seconds) == (10.0, 2.0)
+    assert clock.next_close == pd.Timestamp("2026-09-28 20:00", tz="UTC")
+    assert records.clock(body).skew_seconds is records.clock(body).skew_error_seconds is None
 
 
 @pytest.mark.parametrize("accepted", [True, False])
@@ -262,7 +331,7 @@ def test_old_facts_stop_no_order():
     facts = {"tradable": False, "fractionable": True, "shortable": True, "easy_to_borrow": True, "marginable": True}
 
     def answer(seen, reply):
-        reply.json(200, facts | {"status": "active"} if "assets" in seen.path else ORDER)
+        reply.json(200, facts | {"symbol": "AAPL", "status": "active"} if "assets" in seen.path else ORDER)
 
     with Loopback(answer) as server:
         config = AlpacaConfig(key_id=Secret("local"), secret_key=Secret("local-secret"), base_url=server.url)
@@ -316,6 +385,53 @@ def test_options_are_checked(bars):
         AlpacaBroker(connection=world.broker.connection, timeout=1.0)
     with pytest.raises(TypeError, match="not pickled"):
         pickle.dumps(world.broker)
+
+
+@pytest.mark.parametrize("wrong", [{"symbol": "AAPL", "side": "buy", "qty": 1}, None, "AAPL", OrderRequest])
+def test_what_is_no_order(bars, wrong):
+    world = World(bars)
+    with pytest.raises(InputError, match=r"order is of type .*: give an OrderRequest, e\.g\. OrderRequest\(symbol="):
+        world.broker.submit_order(wrong)
+    with pytest.raises(InputError, match=r"orders\[1\] is of type"):  # and the first is not sent
+        world.broker.submit_orders([BUY, wrong])
+    assert world.exchange.orders == {}
+
+
+def test_what_is_no_list_of_orders(bars):
+    world = World(bars)
+    for wrong in ("AAPL", BUY, None, 5):
+        with pytest.raises(InputError, match="orders is of type .*: give a list of OrderRequest"):
+            world.broker.submit_orders(wrong)
+    for wrong in ("AAPL", None, [5], []):
+        with pytest.raises(InputError, match="symbols = .*: give a list of symbols"):
+            world.broker.prepare(wrong)
+
+
+def test_what_is_no_configuration(bars):
+    with pytest.raises(InputError, match="config is of type str: give an AlpacaConfig"):
+        AlpacaBroker("x")
+    with pytest.raises(InputError, match="connection is of type str: give an AlpacaConnection"):
+        AlpacaBroker(connection="x")
+    with pytest.raises(InputError, match="AlpacaBroker has no 'timeot'; did you mean 'timeout'"):
+        World(bars, timeot=3.0)
+
+
+def test_what_the_venue_refuses_is_explained(bars):
+    """From the local exchange's own answers: a position of 10 AAPL and no orders."""
+    world = World(bars)
+    last = world.exchange.price("AAPL")
+    low = world.broker.submit_order(OrderRequest(symbol="AAPL", side="buy", qty=1.0, type="stop", stop_price=1.0))
+    assert low.rule == "stop-wrong-side" and f"stop of a buy must be above {last:.2f}" in low.advice
+    world.broker.submit_order(BUY)
+    world.exchange.advance()
+    sold = world.broker.submit_order(OrderRequest(symbol="AAPL", side="sell", qty=100.0))
+    assert sold.rule == "quantity-beyond-position" and "ask for 10 at most" in sold.advice
+    waits = world.broker.submit_order(OrderRequest(symbol="IBM", side="buy", qty=1.0, type="limit", limit_price=1.0))
+    early = world.broker.replace(waits.order_id, qty=2.0)
+    assert str(early).startswith("Replacing an order failed (replace ") and "wait until it is new" in str(early)
+    gtc = world.broker.submit_order(OrderRequest(symbol="IBM", side="buy", qty=1.0, type="limit", limit_price=1.0,
+                                                 time_in_force="gtc", extended_hours=True))
+    assert (gtc.rule, gtc.by) == ("extended-hours-type", "broker") and "'day'" in gtc.advice
 
 
 # --- what goes over the wire, and what comes back ---------------------------------------------------------------------
@@ -495,6 +611,44 @@ def test_other_activities():
         dividend, deposit = on(server).activities()
     assert (dividend.type, dividend.symbol, dividend.net_amount, dividend.qty) == ("DIV", "KO", 4.85, 10.0)
     assert (deposit.type, deposit.net_amount, deposit.time) == ("CSD", -100.0, pd.Timestamp("2026-03-13", tz="UTC"))
+    assert (dividend.kind, deposit.kind, deposit.day) == ("dividend", "transfer", dt.date(2026, 3, 13))
+    assert server.seen[0].query["category"] == "non_trade_activity"
+
+
+@pytest.mark.parametrize(("type_", "sub_type", "kind"), [
+    ("DIV", "CDIV", "dividend"), ("DIV", "SDIV", "split"), ("DIVNRA", "", "dividend"), ("INT", "", "interest"),
+    ("FEE", "REG", "fee"), ("CSD", "", "transfer"), ("JNLC", "", "transfer"), ("SPLIT", "FSPLIT", "split"),
+    ("SPIN", "", "reorganization"), ("OPEXP", "", "other"), ("TOMORROWS", "", "other")])
+def test_kinds_of_activities(type_, sub_type, kind):
+    found = records.activity({"id": "a", "activity_type": type_, "activity_sub_type": sub_type, "date": "2026-03-12"})
+    assert (found.type, found.sub_type, found.kind, found.created_at) == (type_, sub_type, kind, None)
+
+
+def test_a_cursor_reaches_back_for_what_comes_late():
+    """A fee of the 12th is listed on the 13th, after a dividend; a fill some seconds late."""
+    listed = [{"id": "1", "activity_type": "DIV", "date": "2026-03-12", "created_at": "2026-03-13T01:00:00Z"}]
+    fills = [{"id": "f", "activity_type": "FILL", "order_id": "o", "symbol": "AAPL", "side": "buy", "qty": "1",
+              "price": "1", "cum_qty": "1", "transaction_time": "2026-03-12T15:00:00Z"}]
+
+    def answer(seen, reply):
+        after = pd.Timestamp(seen.query.get("after", "1970-01-01T00:00:00Z"))
+        rows = fills if seen.path.endswith("FILL") else listed
+        reply.json(200, [row for row in rows if pd.Timestamp(row.get("transaction_time") or row["created_at"]) > after])
+
+    with Loopback(answer) as server:
+        broker = on(server)
+        page = broker.activity_page()
+        listed.append({"id": "0", "activity_type": "FEE", "date": "2026-03-12", "created_at": "2026-03-12T23:00:00Z"})
+        fills.append(fills[0] | {"order_id": "late", "transaction_time": "2026-03-12T14:56:00Z"})
+        again = broker.activity_page(page.cursor)
+        assert {one.activity_id for one in again.activities} == {"0", "1"}
+        assert {one.order_id for one in again.fills} == {"late", "o"}
+        begun = broker.activity_page(since=pd.Timestamp("2026-03-12T15:00:00Z"))
+        assert [one.order_id for one in begun.fills] == ["o"]
+        assert broker.activity_page(begun.cursor).fills == begun.fills  # not further back than it began
+        listed.clear()
+        fills.clear()
+        assert broker.activity_page(again.cursor).cursor == again.cursor  # it does not go back when there is nothing
 
 
 @pytest.mark.parametrize("change", [

@@ -128,6 +128,8 @@ FAULTS = {
     "500": (lambda reply: reply.json(500, {"message": "internal"}), "server-error"),
     "502-html": (lambda reply: reply.html(502), "server-error"),
     "504": (lambda reply: reply.json(504, {"message": "gateway time-out"}), "server-error"),
+    "408": (lambda reply: reply.empty(408), "server-error"),
+    "499": (lambda reply: reply.json(499, {"message": "client closed request"}), "server-error"),
     "429": (lambda reply: reply.json(429, {"code": 42910000, "message": "rate limit exceeded"}), "rate-limit"),
     "200-html": (lambda reply: reply.html(200), "malformed"),
     "redirect": (lambda reply: reply.raw(302, b"<html></html>", "text/html", Location="http://[::1]:1/"), "malformed"),
@@ -244,20 +246,46 @@ def test_no_key_in_a_verbose_traceback(name):
     assert "read" in shown and KEY not in shown and SECRET not in shown
 
 
-def test_no_key_in_the_traceback_of_an_interrupt(monkeypatch):
-    """The Stop button falls into a request: the frames below hold the headers."""
+class Stopped(BaseException):
+    """What a signal's handler raises."""
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit(143), Stopped("SIGTERM")], ids=repr)
+def test_no_key_in_the_traceback_of_an_interrupt(monkeypatch, stop):
+    """The Stop button or a signal falls into a request: the frames below hold the headers."""
     connection = connect("http://127.0.0.1:9")
 
     def interrupted(*args, **options):
-        secret = SECRET  # noqa: F841
-        raise KeyboardInterrupt
+        secret = SECRET
+        try:
+            raise OSError(f"inside {secret}")
+        except OSError:
+            raise stop  # noqa: B904
 
     monkeypatch.setattr(connection.session, "request", interrupted)
     try:
         connection.read("/account")
-    except KeyboardInterrupt as error:
+    except BaseException as error:
+        assert error is stop  # the handler's own error, with what it says
         shown = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
-    assert SECRET not in shown
+    assert "_once" in shown and SECRET not in shown
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"code": "' + b"9" * 5000 + b'", "message": "no"}',
+                                  b'{"code": ' + b"9" * 5000 + b"}", '{"code": "\u0663", "message": "no"}'.encode(),
+                                  b'{"message": {"a": ["b"]}, "code": [1]}', b"\xff\xfe"])
+@pytest.mark.parametrize("status", [200, 401, 403, 404, 500])
+def test_no_key_in_the_error_of_an_answer_that_nobody_expects(status, body):
+    """It is one of ours whatever the body, and comes without the client's frames."""
+    with Loopback(always(lambda reply: reply.raw(status, body))) as server:
+        connection = connect(server, attempts=1)
+        try:
+            assert isinstance(connection.send("POST", "/orders", {"a": 1}), dict) and status == 200
+            return  # it is JSON
+        except (BrokerRefusal, BrokerUnavailable) as error:
+            assert error.__context__ is None and error.__cause__ is None
+            shown = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
+    assert "_once" in shown and KEY not in shown and SECRET not in shown
 
 
 def test_no_key_in_a_log(caplog):

@@ -16,7 +16,9 @@ from botlib.errors import BotlibWarning, CredentialsError, DataError, InputError
 from botlib.providers.alpaca import AlpacaProvider
 from botlib.providers.base import MarketDataProvider
 from botlib.providers.cache import CachedProvider
+from botlib.providers.sample import SampleProvider
 from botlib.sandbox import running
+from botlib.sandbox.synthetic import intraday
 
 NOON = pd.Timestamp("2024-07-02 12:00:30", tz="America/New_York")  # a Tuesday
 
@@ -89,12 +91,57 @@ def test_hours_begin_with_the_session():
     bars = [bar(f"2024-07-01 {t}", close=100.0 + n, v=n + 1) for n, t in enumerate(times)]
     with serving({"AAPL": bars}) as server:
         source = provider(server)
-        source._venue = False  # as with Alpaca's own host; the local exchange anchors hours itself
         made = source.history("AAPL", start="2024-07-01", end="2024-07-02", interval="1h", auto_adjust=False)
         assert server.seen[0].query["timeframe"] == "30Min"
     assert made.index.strftime("%H:%M").tolist() == ["09:30", "10:30", "15:30"]
     assert made.to_numpy().tolist() == [[100.0, 103.0, 99.0, 102.0, 5.0], [102.0, 104.0, 101.0, 103.0, 4.0],
                                         [103.0, 105.0, 102.0, 104.0, 5.0]]
+
+
+@pytest.mark.parametrize(("now", "last", "volume"), [
+    ("12:29", "10:30", 12.0), ("12:30", "11:30", 48.0), ("12:31", "11:30", 48.0), ("13:00", "11:30", 48.0),
+    ("13:30", "12:30", 192.0)])
+def test_the_last_hour_has_both_its_halves(now, last, volume):
+    """Volumes 1, 2, 4, … of the half hours from 9:30 on: each sum tells which were in it. A start within an hour leaves
+    that hour out."""
+    times = ["09:30", "10:00", "10:30", "11:00", "11:30", "12:00", "12:30", "13:00", "13:30"]
+    bars = [bar(f"2024-07-02 {t}", v=2 ** n) for n, t in enumerate(times)]
+    with serving({"AAPL": bars}) as server:
+        source = provider(server, now=pd.Timestamp(f"2024-07-02 {now}", tz="America/New_York"))
+        got = source.history("AAPL", start="2024-07-02 10:00", interval="1h", auto_adjust=False)
+    assert got.index[0].strftime("%H:%M") == "10:30"
+    assert (got.index[-1].strftime("%H:%M"), got["volume"].iloc[-1]) == (last, volume)
+
+
+@pytest.mark.parametrize("interval", ["15m", "30m", "1h"])
+def test_hours_of_the_local_exchange(interval):
+    """Whatever it replays, hours begin at the open; 9:30 to 15:30 are seven a session."""
+    daily = Bars.from_frame(SampleProvider().download_bars(symbols=("AAPL",), period="5d", interval="1d"))
+    bars = intraday(daily, interval, seed=1)
+    hours = bars if interval == "1h" else bars.resample("1h")
+    with running(bars, first=len(bars) // 2) as venue:
+        config = AlpacaConfig(key_id=Secret(venue.keys[0]), secret_key=Secret(venue.keys[1]), base_url=venue.url)
+        source = AlpacaProvider(config)
+        for _ in range(3):
+            got = source.download_bars(symbols=["AAPL"], period="max", interval="1h").loc["AAPL"]
+            rows = hours.index.get_indexer(got.index)
+            assert (rows == np.arange(len(got))).all()
+            for name in ("open", "high", "low", "close", "volume"):
+                np.testing.assert_allclose(got[name], getattr(hours, name)[rows, 0])
+            venue.step()
+        with pytest.raises(InputError, match="these bars are not served: .*ask for another interval") as caught:
+            source.download_bars(symbols=["AAPL"], period="max", interval="1m")
+        assert type(caught.value) is InputError and "Check the symbols" not in str(caught.value)
+
+
+def test_it_says_what_it_is():
+    with serving({}) as server:
+        assert repr(provider(server)) == (f"AlpacaProvider(feed='iex', adjustment='raw', hours='regular', sandbox, "
+                                          f"{server.url})")
+    with pytest.raises(InputError, match="connection is of type str: give an AlpacaConnection"):
+        AlpacaProvider(connection="x")
+    with pytest.raises(InputError, match="config is of type str: give an AlpacaConfig"):
+        AlpacaProvider("x")
 
 
 def test_pages_to_the_end():
@@ -156,8 +203,9 @@ def test_no_data_names_the_likely_causes(body):
 
 def test_some_without_bars_are_a_warning():
     with serving({"AAPL": [bar("2024-07-01")]}) as server, \
-            pytest.warns(BotlibWarning, match="symbols-without-bars.*APPL"):
+            pytest.warns(BotlibWarning, match="symbols-without-bars.*APPL") as caught:
         got = provider(server).download_bars(symbols=["APPL", "AAPL"], period="5d", interval="1d")
+    assert [one.filename for one in caught] == [__file__]  # the caller's line, not one of botlib's
     assert got.index.get_level_values(0).unique().tolist() == ["AAPL"]
 
 

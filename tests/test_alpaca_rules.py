@@ -204,9 +204,9 @@ CHECKED: list[tuple[str, OrderRequest, dict[str, Any], tuple[int, dict[str, Any]
     ("extended-hours-type", order(type="limit", limit_price=99.0, time_in_force="gtc", extended_hours=True), {},
      says(REFUSED, "extended hours order must be DAY limit orders")),
     ("extended-hours-type", order(extended_hours=True), {"extended_gtc": True},
-     says(REFUSED, "extended hours order must be DAY or GTC limit orders")),
+     says(REFUSED, "extended hours order must be DAY limit orders")),
     ("extended-hours-type", order(type="limit", limit_price=99.0, time_in_force="ioc", extended_hours=True),
-     {"extended_gtc": True}, says(REFUSED, "extended hours order must be DAY or GTC limit orders")),
+     {"extended_gtc": True}, says(REFUSED, "extended hours order must be DAY limit orders")),
     *[("opg-window", order(time_in_force="opg"), {"market": at(minute=minute)},
        says(FORBIDDEN, "opg orders must be submitted after 7:00pm and before 9:28am"))
       for minute in (9 * 60 + 28, NOON, 18 * 60 + 59)],

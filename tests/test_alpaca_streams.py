@@ -6,12 +6,14 @@ import asyncio
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from botlib import brokers
 from botlib.alpaca_rules import OrderRequest
 from botlib.bars import Bars
 from botlib.brokers.alpaca import AlpacaBroker, AlpacaConfig, BarStream, Secret, TradeStream
@@ -95,6 +97,23 @@ def test_updates_as_they_happen(daily):
         assert world.problems == [] and world.stream.connected and world.stream.connections == 1
 
 
+def test_the_brokers_own_streams(daily, minutes):
+    with running(daily, first=10) as venue:
+        broker, events = AlpacaBroker(config_of(venue)), []
+        stream = broker.trade_stream(events.append)
+        assert stream.start(15.0)
+        sent = broker.submit_order(OrderRequest(symbol="AAPL", side="buy", qty=1.0))
+        venue.step()
+        until(lambda: [one for one in events if one.fill is not None])
+        assert {one.order.order_id for one in events} == {sent.order_id} and stream.stop()
+    with running(minutes, first=10) as venue:
+        bars = []
+        with AlpacaBroker(config_of(venue)).bar_stream(SYMBOLS, bars.append) as stream:
+            venue.step()
+            until(lambda: len(bars) == 2)
+        assert {(one.symbol, one.time) for one in bars} == {(name, minutes.index[10]) for name in SYMBOLS}
+
+
 def test_nothing_from_before_the_start_unless_asked(daily):
     with running(daily, first=10) as venue:
         broker = AlpacaBroker(config_of(venue))
@@ -128,6 +147,46 @@ def test_a_gap_is_filled_from_rest(daily):
         assert sorted(world.fills) == [("AAPL", 3.0, "stream"), ("AAPL", 10.0, "stream"), ("IBM", 5.0, "backfill")]
         assert world.kinds() == ["gap"]
         assert world.stream.missed == 1
+
+
+@pytest.mark.parametrize("heartbeat", [0.05, 30.0])
+def test_a_stop_and_a_start_are_a_gap(daily, heartbeat):
+    """It counts what came meanwhile, whoever asked for it, and its time is the exchange's, as that of events."""
+    with running(daily, first=10) as venue, Trades(venue, heartbeat=heartbeat) as world:
+        assert world.stream.stop() and repr(world.stream) == "TradeStream(sandbox, stopped, 0 events)"
+        world.buy()
+        venue.step()
+        assert world.stream.start(15.0)
+        until(lambda: world.problems)
+        assert world.fills == [("AAPL", 10.0, "backfill")]
+        (gap,) = world.problems
+        assert (gap.kind, gap.missed, world.stream.missed) == ("gap", 1, 1)
+        assert "1 event came from REST instead" in gap.message and "reconcile orders" in gap.message
+        assert gap.time == world.broker.clock().time
+        assert repr(world.stream) == "TradeStream(sandbox, connected, 1 event)"
+        assert world.stream.stop() and world.stream.start(15.0)
+        until(lambda: len(world.problems) == 2)
+        assert world.problems[1].missed == 0 and "REST has none that is missing" in world.problems[1].message
+
+
+def test_what_a_stream_cannot_take(daily):
+    with running(daily, first=10) as venue:
+        broker = AlpacaBroker(config_of(venue))
+        for call, message in (
+                (lambda: broker.trade_stream(None), "on_event is of type NoneType: give a function"),
+                (lambda: broker.trade_stream(print, on_problem=5), "on_problem is of type int"),
+                (lambda: broker.trade_stream(print, since="2012-05-18"), "since = '2012-05-18' must be a time with a"),
+                (lambda: TradeStream("x", print), "broker is of type str: give an AlpacaBroker"),
+                (lambda: broker.bar_stream([5], print), r"symbols = \[5\]: give a list of symbols"),
+                (lambda: broker.bar_stream(None, print), "symbols = None: give a list"),
+                (lambda: BarStream(broker, ["AAPL"], print), "connection is of type AlpacaBroker: give an")):
+            with pytest.raises(InputError, match=message):
+                call()
+
+
+def test_what_the_package_exports():
+    assert (brokers.TradeStream, brokers.BarStream, brokers.Secret) == (TradeStream, BarStream, Secret)
+    assert {"TradeStream", "BarStream", "Secret"} <= set(brokers.__all__)
 
 
 def test_a_mute_socket_is_noticed(daily):
@@ -247,6 +306,37 @@ def test_wrong_keys_end_it(daily, caplog):
         assert [one.kind for one in problems] == ["keys"] and not stream.running
         assert stream.stop()
     assert "another-" not in "".join(one.message for one in problems) + caplog.text
+    assert "another-" not in "".join(shown(record.exc_info[1]) for record in caplog.records if record.exc_info)
+
+
+def shown(error) -> str:
+    """A traceback with the variables of every frame, as a verbose notebook or a log shows it."""
+    return "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
+
+
+def test_no_key_in_the_log_of_a_socket_that_breaks_while_the_keys_are_sent(daily, caplog, monkeypatch):
+    """alpaca-py logs that error with its traceback; the frames of websockets hold the message with the keys."""
+    from websockets.legacy.client import WebSocketClientProtocol
+
+    caplog.set_level(logging.DEBUG, logger="alpaca")
+    sent = []
+
+    async def broken(self, message):
+        sent.append(message)
+        raise OSError("broken pipe")
+
+    with running(daily, first=10) as venue:
+        monkeypatch.setattr(WebSocketClientProtocol, "send", broken)  # the venue keeps its own
+        for stream in (TradeStream(AlpacaBroker(config_of(venue)), print),
+                       BarStream(AlpacaBroker(config_of(venue)).connection, ["AAPL"], print)):
+            assert not stream.start(0.5)
+            assert stream.stop()
+    secret = venue.keys[1]
+    assert secret in sent[0] and any(secret.encode() in one for one in sent if isinstance(one, bytes))
+    logged = [record for record in caplog.records if record.exc_info]
+    assert len(logged) >= 2
+    for record in logged:
+        assert secret not in shown(record.exc_info[1]) + record.getMessage()
 
 
 def test_no_server_is_waited_for(daily):

@@ -6,6 +6,7 @@ expected price is the open of a bar.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
@@ -18,7 +19,7 @@ from botlib import brokers
 from botlib.alpaca_rules import OrderRequest
 from botlib.bars import Bars
 from botlib.brokers.alpaca import AlpacaBroker, AlpacaConfig, Secret
-from botlib.brokers.base import Broker, Fill, OpenOrder, OrderRejection, UnknownOrder
+from botlib.brokers.base import Broker, EventStream, Fill, OpenOrder, OrderRejection, UnknownOrder
 from botlib.errors import InputError
 from botlib.providers.sample import SampleProvider
 from botlib.sandbox import running
@@ -136,7 +137,7 @@ def test_a_market_order_from_sending_to_the_fill(world):
     assert account.equity == pytest.approx(account.cash + 10 * close)
     found = world.broker.get_order(sent.order_id)
     assert (found.status, found.working, found.filled_qty, found.left_qty) == ("filled", False, 10.0, 0.0)
-    assert world.broker.find_order("mine-1") == found
+    assert world.broker.order_by_client_id("mine-1") == found
 
 
 def test_records_are_frozen_and_times_have_a_zone(world):
@@ -167,6 +168,138 @@ def test_fills_from_a_moment_on(world):
     assert world.broker.fills(since=first.time) == (first, second)
     with pytest.raises(InputError, match="time zone"):
         world.broker.fills(since=pd.Timestamp("2012-01-01"))
+
+
+def test_looking_an_order_up(world):
+    sent = world.broker.submit_order(order(client_order_id="mine-1"))
+    for found in (world.broker.order_by_client_id("mine-1"), world.broker.get_order(sent.order_id)):
+        assert (found.order_id, found.client_order_id, found.working) == (sent.order_id, "mine-1", True)
+    assert world.broker.order_by_client_id("mine-2") is None
+    for wrong in ("", None, 7):
+        with pytest.raises(InputError, match="client_order_id = "):
+            world.broker.order_by_client_id(wrong)
+
+
+def test_orders_in_any_state_from_a_moment_on_and_by_prefix(world):
+    """Legs go with their entry: their own client order ids are the broker's."""
+    first = world.broker.submit_order(order(client_order_id="run-1"))
+    world.broker.submit_order(order("IBM", client_order_id="other-1"))
+    world.step()
+    last = world.price("MSFT", "close")
+    bracket = world.broker.submit_order(order("MSFT", order_class="bracket", time_in_force="gtc", stop_loss=1.0,
+                                              take_profit=round(last * 2, 2), client_order_id="run-2"))
+    assert world.broker.cancel(bracket.order_id) is None
+    world.broker.clock()
+    every = world.broker.orders()
+    assert [one.status for one in every] == ["filled", "filled", "canceled", "canceled", "canceled"]
+    ours = world.broker.orders(prefix="run-")
+    assert [one.order_id for one in ours[:2]] == [first.order_id, bracket.order_id]
+    assert [one.parent_id for one in ours[2:]] == [bracket.order_id] * 2
+    since = world.broker.orders(since=bracket.submitted_at, prefix="run-")  # that instant counts
+    assert [one.order_id for one in since] == [one.order_id for one in ours[1:]]
+    assert world.broker.orders(since=bracket.submitted_at + pd.Timedelta(microseconds=1)) == ()
+    with pytest.raises(InputError, match="time zone"):
+        world.broker.orders(since=pd.Timestamp("2012-01-01"))
+
+
+def test_activities_by_kind(world):
+    world.exchange.deposit(500.0)
+    world.step()
+    enter(world)
+    world.exchange.deposit(-200.0)
+    (paid_in, paid_out) = [one for one in world.broker.activities() if one.kind == "transfer"]
+    assert (paid_in.net_amount, paid_out.net_amount) == (500.0, -200.0)
+    assert (paid_in.status, paid_in.symbol, paid_in.day) == ("executed", "", world.bars.index[FIRST - 1].date())
+    assert paid_in.created_at == paid_in.time < paid_out.time
+    assert paid_in not in world.broker.activities(since=paid_out.time)
+    assert paid_out in world.broker.activities(since=paid_out.time)  # that instant counts
+    assert not [one for one in world.broker.activities() if one.type == "FILL"]
+
+
+def test_activities_after_a_cursor(world):
+    """Nothing is left out; what comes again has the same key."""
+    assert world.broker.activity_page().fills == world.broker.activity_page().activities == ()
+    enter(world)
+    world.exchange.deposit(500.0)
+    first = world.broker.activity_page()
+    assert [fill.symbol for fill in first.fills] == ["AAPL"]
+    assert "transfer" in [one.kind for one in first.activities]
+    enter(world, "IBM")
+    for _ in range(5):
+        world.step()
+    world.exchange.deposit(700.0)
+    later = world.broker.activity_page(first.cursor)
+    assert {fill.symbol for fill in later.fills} == {"AAPL", "IBM"}  # the AAPL fill is the last of the page before
+    assert 700.0 in [one.net_amount for one in later.activities]
+    last = world.broker.activity_page(later.cursor)
+    assert [fill.symbol for fill in last.fills] == ["IBM"]  # AAPL's was a day earlier
+    assert [one.net_amount for one in last.activities if one.kind == "transfer"] == [700.0]
+    assert world.broker.activity_page(last.cursor) == last
+    seen = {fill.key for page in (first, later, last) for fill in page.fills}
+    assert seen == {fill.key for fill in world.broker.fills()}
+    begun = world.broker.activity_page(since=later.fills[-1].time)
+    assert [fill.symbol for fill in begun.fills] == ["IBM"]
+    assert world.broker.activity_page(begun.cursor).fills == begun.fills
+
+
+@pytest.mark.parametrize("cursor", ["x", "2012-01-01 2012-01-01", "-", "- - -", "NaT -", 7])
+def test_a_cursor_of_another_origin(world, cursor):
+    with pytest.raises(InputError, match="cursor"):
+        world.broker.activity_page(cursor)
+    with pytest.raises(InputError, match="not both"):
+        world.broker.activity_page("- -", since=pd.Timestamp("2012-01-01", tz="UTC"))
+
+
+def test_the_clock(world):
+    """After the close of a Monday: the next bar is Tuesday's, 2012-09-18."""
+    assert world.bars.index[FIRST] == pd.Timestamp("2012-09-18", tz="America/New_York")
+    clock = world.broker.clock()
+    assert not clock.is_open
+    assert clock.next_open == pd.Timestamp("2012-09-18 13:30", tz="UTC")
+    assert clock.next_close == pd.Timestamp("2012-09-18 20:00", tz="UTC")
+    assert pd.Timestamp("2012-09-17 20:00", tz="UTC") <= clock.time < clock.next_open
+    assert clock.asked_at <= clock.answered_at
+    assert clock.skew_seconds < -3600 * 24 * 365 * 10  # this machine's clock is years ahead of the venue's
+    assert 0.0 <= clock.skew_error_seconds < 10.0
+
+
+def test_the_calendar(world):
+    """Thanksgiving of 2012 was the 22nd; the day after is a half day; winter time is UTC - 5."""
+    found = world.broker.calendar("2012-11-21", dt.date(2012, 11, 26))
+    hours = [(one.day.isoformat(), f"{one.open:%H:%M}", f"{one.close:%d %H:%M}") for one in found]
+    assert hours == [("2012-11-21", "14:30", "21 21:00"), ("2012-11-23", "14:30", "23 18:00"),
+                     ("2012-11-26", "14:30", "26 21:00")]
+    assert {str(one.open.tz) for one in found} == {"UTC"}
+    assert (found[1].extended_open, found[1].extended_close) == (
+        pd.Timestamp("2012-11-23 09:00", tz="UTC"), pd.Timestamp("2012-11-23 22:00", tz="UTC"))
+    assert world.broker.calendar("2012-11-22", "2012-11-22") == ()
+    summer, = world.broker.calendar("2012-09-18", "2012-09-18")
+    assert summer.open == pd.Timestamp("2012-09-18 13:30", tz="UTC")
+    for bad in (("2012-11-23", "2012-11-22"), ("soon", "2012-11-22"), ("2012-11-22", None),
+                (pd.Timestamp("2012-11-22", tz="UTC"), "2012-11-23")):
+        with pytest.raises(InputError, match="start|end"):
+            world.broker.calendar(*bad)
+
+
+def test_an_asset(world):
+    found = world.broker.get_asset("AAPL")
+    assert (found.symbol, found.status, found.tradable, found.fractionable, found.shortable) == (
+        "AAPL", "active", True, True, True)
+    assert world.broker.get_asset("ZZZZ") is None
+    assert world.broker.get_asset("../account") is None
+    world.broker.prepare(["AAPL", "ZZZZ"])
+    for wrong in ("", " ", None):
+        with pytest.raises(InputError, match="symbol = "):
+            world.broker.get_asset(wrong)
+
+
+def test_streams_are_offered(world):
+    """What they bring stands in the tests of each broker's streams: here they are not started."""
+    assert world.broker.capabilities.trade_stream and world.broker.capabilities.bar_stream
+    for stream in (world.broker.trade_stream(print), world.broker.bar_stream(["AAPL"], print, interval="5m")):
+        assert isinstance(stream, EventStream)
+        assert not stream.running and not stream.connected and stream.problems == []
+        assert stream.stop()
 
 
 def test_a_bracket_and_its_legs(world):
@@ -226,6 +359,11 @@ def test_replace(world):
     world.broker.clock()
     assert world.broker.get_order(sent.order_id).replaced_by == made.order_id
     assert [one.order_id for one in world.broker.open_orders()] == [made.order_id]
+    again = world.broker.replace(sent.order_id, qty=7, limit_price=2.0, client_order_id="second")
+    assert isinstance(again, OpenOrder) and again.order_id == made.order_id
+    other = world.broker.replace(sent.order_id, qty=8, limit_price=2.0, client_order_id="second")
+    assert isinstance(other, OrderRejection) and other.client_order_id == "second"
+    assert len(world.broker.orders()) == 2
 
 
 @pytest.mark.parametrize("side", ["buy", "sell"])
@@ -241,7 +379,7 @@ def test_close_a_position(world, side):
     assert isinstance(world.broker.close_position("AAPL", client_order_id="out"), OpenOrder)
     world.step()
     assert world.broker.get_positions() == ()
-    assert world.broker.find_order("out").filled_qty == 6.0
+    assert world.broker.order_by_client_id("out").filled_qty == 6.0
     refused = world.broker.close_position("AAPL")
     assert isinstance(refused, OrderRejection) and refused.rule == "no-position"
     assert world.broker.fills()[-1].cum_qty == 6.0
@@ -288,7 +426,7 @@ def test_unknown_ids(world):
     unknown = "00000000-0000-4000-8000-000000000000"
     assert world.broker.get_order(unknown) is None
     assert world.broker.get_order("nonsense") is None
-    assert world.broker.find_order("never-sent") is None
+    assert world.broker.order_by_client_id("never-sent") is None
     for wrong in (unknown, "nonsense", "", None, "../account"):
         for result in (world.broker.cancel(wrong), world.broker.replace(wrong, qty=1)):
             assert isinstance(result, OrderRejection)

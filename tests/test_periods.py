@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from botlib.errors import InputError
+from botlib.errors import BotlibWarning, DataError, InputError
 from botlib.providers.base import PERIODS
-from botlib.providers.periods import period_start
+from botlib.providers.periods import of_period, period_start
 
 
 @pytest.mark.parametrize(("last", "period", "start"), [
@@ -58,5 +58,20 @@ def test_max_is_before_everything_and_longer_periods_start_earlier() -> None:
 
 
 def test_unknown_period() -> None:
-    with pytest.raises(InputError, match=r"period = '1yr' is not one of .*did you mean '1y'\?"):
+    with pytest.raises(InputError, match=r"period = '1yr' is unknown; did you mean '1y'\?"):
         period_start(pd.Timestamp("2013-03-01"), "1yr")
+
+
+def test_bars_of_a_period() -> None:
+    """Sessions count back from the last bar of all symbols; one whose bars all lie before is a warning, as one without
+    any is."""
+    def part(*days: str) -> pd.DataFrame:
+        return pd.DataFrame({"close": 1.0}, pd.DatetimeIndex(days, tz="America/New_York"))
+
+    parts = {"NOW": part("2013-02-22", "2013-02-28", "2013-03-01"), "GONE": part("2013-02-21", "2013-02-22"),
+             "NONE": part()}
+    with pytest.warns(BotlibWarning, match="no 1d bars of GONE, NONE in the period 5d"):
+        got = of_period(parts, provider="file", interval="1d", period="5d", causes="none")
+    assert got.index.tolist() == [("NOW", day) for day in parts["NOW"].index[1:]]
+    with pytest.raises(DataError, match="for NONE, 1d bars, period 5d: the cause"):
+        of_period({"NONE": part()}, provider="file", interval="1d", period="5d", causes="the cause")

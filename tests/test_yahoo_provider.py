@@ -161,8 +161,11 @@ def test_one_minute_bars_come_in_pieces_that_yahoo_allows(yahoo, clock, minutes)
 
 def test_intraday_beyond_yahoos_reach_is_told(yahoo, clock, minutes):
     source = provider(yahoo, clock)
-    with pytest.warns(BotlibWarning, match="yahoo-reach: Yahoo serves 1m bars of the last 29 days only: AAPL starts"):
+    message = "yahoo-reach: Yahoo serves 1m bars of the last 29 days only: AAPL starts"
+    with pytest.warns(BotlibWarning, match=message) as caught:
         got = source.history("AAPL", start="2020-06-01", interval="1m", auto_adjust=False)
+        source.download_bars(symbols=["AAPL"], period="60d", interval="1m")
+    assert [one.filename for one in caught] == [__file__] * 2  # the caller's lines, not botlib's
     assert got.index[0] == at("2020-08-05 09:30")  # 29 days before 17:00 is after the 4th's last bar
     with pytest.raises(DataError, match="^No data returned from yahoo for AAPL, 1m bars, from 2020-06-01 to"):
         source.history("AAPL", start="2020-06-01", end="2020-07-01", interval="1m")
@@ -173,9 +176,11 @@ def test_intraday_beyond_yahoos_reach_is_told(yahoo, clock, minutes):
 def test_an_unknown_symbol(yahoo, clock):
     with pytest.raises(DataError, match="^No data returned from yahoo for NOPE, 1d bars, period 1y: check the symbol"):
         provider(yahoo, clock).download_bars(symbols=["NOPE"], period="1y", interval="1d")
-    with pytest.warns(BotlibWarning, match="symbols-without-bars: yahoo has no 1d bars of NOPE in the period 1mo"):
+    message = "symbols-without-bars: yahoo has no 1d bars of NOPE in the period 1mo"
+    with pytest.warns(BotlibWarning, match=message) as caught:
         got = provider(yahoo, clock).download_bars(symbols=["AAPL", "NOPE"], period="1mo", interval="1d")
     assert len(got) == 7
+    assert [one.filename for one in caught] == [__file__]  # the caller's line, not one of botlib's
 
 
 def test_a_range_without_bars(yahoo, clock):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from botlib import adjust
@@ -26,9 +24,9 @@ from botlib.errors import (
     nearest,
     warn,
 )
-from botlib.providers import frames
-from botlib.providers.frames import COLUMNS, EXCHANGE_TZ
-from botlib.providers.periods import period_start
+from botlib.providers import alpaca_json, frames
+from botlib.providers.frames import EXCHANGE_TZ
+from botlib.providers.periods import asked_from, of_period
 from botlib.providers.sessions import Sessions
 
 FEEDS = ("iex", "sip", "delayed_sip", "otc", "boats", "overnight")
@@ -39,7 +37,7 @@ _MINUTES = {"1m": 1, "5m": 5, "15m": 15, "30m": 30, "1h": 60}
 _FIRST = pd.Timestamp("1990-01-01", tz=EXCHANGE_TZ)  # before all of Alpaca's (2016) and the local exchange's bars
 _PAGE = 10_000
 _SYMBOLS_A_REQUEST = 100  # keeps the address short enough for every proxy
-_GETTERS, _TIME = tuple(itemgetter(key) for key in "ohlcv"), itemgetter("t")
+_HALF_HOUR = 1_800_000_000_000
 _SIP_DELAY = pd.Timedelta(minutes=16)
 _FREE = ("the free plan serves the feed iex up to now and the feed sip (all US exchanges) only when it is older than "
          "15 minutes; ask with feed='iex' or an earlier end")
@@ -87,11 +85,18 @@ class AlpacaProvider:
                                  f"Valid: {', '.join(valid)}.")
         if connection is not None and (config is not None or account):
             raise InputError("give connection, or config or account, not both.")
+        if connection is not None and not isinstance(connection, AlpacaConnection):
+            raise InputError(f"connection is of type {type(connection).__name__}: give an AlpacaConnection, e.g. "
+                             "broker.connection.")
         self.connection = connection or AlpacaConnection(config or AlpacaConfig.from_env(account), timeout=timeout)
         self.source_feed, self.adjustment, self.hours = feed, adjustment, hours
         self._venue = self.connection.config.kind == "sandbox"
         self._now = now or (self._venue_time if self._venue else lambda: pd.Timestamp.now("UTC"))
         self._sessions = Sessions("XNYS")
+
+    def __repr__(self) -> str:
+        return (f"AlpacaProvider(feed={self.source_feed!r}, adjustment={self.adjustment!r}, hours={self.hours!r}, "
+                f"{self.connection.config.kind}, {self.connection.config.data_url})")
 
     @property
     def feed(self) -> str:
@@ -123,20 +128,9 @@ class AlpacaProvider:
         names = frames.check_symbols(symbols)
         frames.check_period(period)
         frames.check_interval(interval)
-        start = None
-        if period != "max":
-            today = self._now().tz_convert(EXCHANGE_TZ).normalize()
-            start = period_start(today - pd.Timedelta(days=10), period)  # no last bar is older while a share trades
+        start = asked_from(period, self._now)
         parts = self._bars(names, start, None, interval)
-        without = [name for name in names if not len(parts[name])]
-        if len(without) == len(names):
-            raise frames.no_data(self.name, names, interval, f"period {period}", self._causes())
-        if without:
-            frames.warn_without(self.name, without, interval, period)
-        if period != "max":
-            first = period_start(max(part.index[-1] for part in parts.values() if len(part)), period)
-            parts = {name: part[part.index >= first] for name, part in parts.items()}
-        return frames.stack(parts)
+        return of_period(parts, provider=self.name, interval=interval, period=period, causes=self._causes())
 
     def history(self, symbol: str, *, start: object = None, end: object = None, interval: str = "1d",
                 auto_adjust: bool = True) -> pd.DataFrame:
@@ -166,14 +160,14 @@ class AlpacaProvider:
                      "end": f"{today + pd.Timedelta(days=120):%Y-%m-%d}",
                      "types": "forward_split,reverse_split,stock_dividend,cash_dividend"}
             for page in self._pages("/corporate-actions", query, "actions"):
-                rows += _action_rows(page.get("corporate_actions"))
+                rows += alpaca_json.action_rows(page.get("corporate_actions"))
         table = pd.DataFrame(rows, columns=list(adjust.ACTION_COLUMNS))
         if table.empty:
             return adjust.no_actions()
         table = table.drop_duplicates(["symbol", "ex_date", "type", "value"])
         known = table[table["symbol"].isin(names) & (table["ex_date"] <= f"{today:%Y-%m-%d}")]
         checked = adjust.check_actions(known)
-        return _in_later_shares(checked) if self.adjustment == "split" else checked
+        return alpaca_json.in_later_shares(checked) if self.adjustment == "split" else checked
 
     # -- requests -------------------------------------------------------------------------------------------------
 
@@ -185,31 +179,46 @@ class AlpacaProvider:
         limit = self._sessions.limit(interval, now)  # no bar from this label on is final
         stop = limit if end is None else min(limit, end.value)
         if first.value >= stop:
-            return {name: _empty() for name in names}
+            return {name: alpaca_json.empty() for name in names}
+        if interval == "1h" and self.hours == "regular":
+            with contextlib.suppress(_NotServed):  # by a local exchange of hours, which begin with the session
+                # The second half of the last hour begins after the hour's label.
+                halves = self._served(names, "30m", first, stop + _HALF_HOUR, now)
+                hours = {name: alpaca_json.hours_of(part) for name, part in halves.items()}
+                return {name: part[(part.index >= first) & (part.index.asi8 < stop)] for name, part in hours.items()}
+        try:
+            return self._served(names, interval, first, stop, now)
+        except _NotServed as refused:
+            raise InputError(str(refused)) from None
+
+    def _served(self, names: Sequence[str], interval: str, first: pd.Timestamp, stop: int,
+                now: pd.Timestamp) -> dict[str, pd.DataFrame]:
+        """Bars of [first, ``stop``) (UTC ns) as Alpaca has them, by symbol."""
         last, late = pd.Timestamp(stop - 1, tz="UTC"), (now - _SIP_DELAY).tz_convert("UTC")  # Alpaca's end is inclusive
         if self.source_feed == "sip" and interval == "1d":
             last = min(last, late)  # the last final day began long before, and "recent" is not for every plan
-        step = "30m" if interval == "1h" and self.hours == "regular" and not self._venue else interval
-        query = {"timeframe": _TIMEFRAMES[step], "start": _utc(first), "end": _utc(last), "limit": _PAGE,
+        if interval == "30m":
+            last = last.floor("30min")  # of hours: no later than the half that is needed
+        query = {"timeframe": _TIMEFRAMES[interval], "start": _utc(first), "end": _utc(last), "limit": _PAGE,
                  "adjustment": self.adjustment, "feed": self.source_feed, "sort": "asc"}
         try:
             found = self._asked(names, query)
         except _RecentSip as refused:
             if last <= late or first >= late:
                 raise ProviderError(str(refused)) from None
-            warn("sip-delayed", f"these bars of the feed sip end 15 minutes ago: {_FREE}.", stacklevel=4)
+            warn("sip-delayed", f"these bars of the feed sip end 15 minutes ago: {_FREE}.", stacklevel=5)
             found = self._asked(names, query | {"end": _utc(late)})
-        made = {name: self._final(_frame(pages), step, first.value, stop) for name, pages in found.items()}
-        return made if step == interval else {name: _hours_of(part) for name, part in made.items()}
+        return {name: self._final(alpaca_json.bar_frame(pages), interval, first.value, stop)
+                for name, pages in found.items()}
 
-    def _asked(self, names: Sequence[str], query: Mapping[str, Any]) -> dict[str, list[_Columns]]:
+    def _asked(self, names: Sequence[str], query: Mapping[str, Any]) -> dict[str, list[alpaca_json.Columns]]:
         """Symbol → its bars, in the pages that they came in."""
-        found: dict[str, list[_Columns]] = {name: [] for name in names}
+        found: dict[str, list[alpaca_json.Columns]] = {name: [] for name in names}
         for chunk in _chunks(names):
             for page in self._pages("/stocks/bars", {**query, "symbols": ",".join(chunk)}, "data"):
                 for symbol, bars in (page.get("bars") or {}).items():
                     if symbol in found and bars:
-                        found[symbol].append(_columns(bars, symbol))
+                        found[symbol].append(alpaca_json.columns(bars, symbol))
         return found
 
     def _final(self, frame: pd.DataFrame, interval: str, first: int, stop: int) -> pd.DataFrame:
@@ -246,6 +255,10 @@ class AlpacaProvider:
                 f"the listing), the interval and the hours ({self.hours}){delay}")
 
 
+class _NotServed(InputError):
+    """Bars of this length are not to be had."""
+
+
 class _RecentSip(ProviderError):
     """The free plan does not serve the last 15 minutes of all exchanges."""
 
@@ -257,117 +270,12 @@ def _explained(refusal: BrokerRefusal) -> Exception:
     if refusal.status == 403:
         kind = _RecentSip if "recent SIP" in refusal.message else ProviderError
         return kind(f"Alpaca does not serve this with your data plan ({refusal.message}): {_FREE}.")
+    if refusal.status in (400, 422) and "timeframe" in refusal.message:
+        return _NotServed(f"these bars are not served: {refusal.message}; ask for another interval.")
     if refusal.status in (400, 422):
         return InputError(f"Alpaca does not take this request for bars: {refusal.message}. Check the symbols as Alpaca "
                           "writes them (BRK.B) and the dates.")
     return ProviderError(str(refusal))
-
-
-# --- from JSON to frames ----------------------------------------------------------------------------------------------
-
-
-class _Columns(NamedTuple):
-    """A page's bars of one symbol: labels (R,) datetime64[ns] UTC; values (5, R) open, high, low, close, volume."""
-
-    labels: np.ndarray
-    values: np.ndarray
-
-
-def _columns(bars: list[dict[str, Any]], symbol: str) -> _Columns:
-    """A page as columns at once: its objects are gone before the next page comes."""
-    values = np.empty((len(_GETTERS), len(bars)))
-    try:
-        for row, get in zip(values, _GETTERS):
-            row[:] = np.fromiter(map(get, bars), np.float64, len(bars))
-        if np.isnan(values).any():  # numpy reads null so
-            raise ValueError("a price that is missing")
-        return _Columns(_labels(list(map(_TIME, bars))), values)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ProviderError(f"Alpaca's bars of {symbol} are not what they should be ({error!r}): try again later."
-                            ) from None
-
-
-def _frame(pages: list[_Columns]) -> pd.DataFrame:
-    """One symbol's pages as a frame on exchange time."""
-    if not pages:
-        return _empty()
-    labels = np.concatenate([page.labels for page in pages])
-    values = np.concatenate([page.values for page in pages], axis=1)
-    index = pd.DatetimeIndex(labels, name="timestamp").tz_localize("UTC").tz_convert(EXCHANGE_TZ)
-    frame = pd.DataFrame(values.T, index=index, columns=list(COLUMNS), copy=False)
-    if not (np.diff(labels.view(np.int64)) > 0).all():
-        frame = frame[~frame.index.duplicated(keep="last")].sort_index()
-    return frame
-
-
-def _labels(texts: list[str]) -> np.ndarray:
-    """(R,) datetime64[ns], UTC, of Alpaca's times."""
-    joined = "".join(texts).encode()
-    if len(joined) == 20 * len(texts):  # whole seconds and Z, as all bars are
-        letters = np.frombuffer(joined, dtype="S1").reshape(len(texts), 20)
-        if (letters[:, 19] == b"Z").all():
-            cut = np.ascontiguousarray(letters[:, :19]).view("S19").ravel()
-            return cut.astype("datetime64[s]").astype("datetime64[ns]")
-    parsed = pd.to_datetime(texts, utc=True, format="ISO8601")
-    return parsed.tz_localize(None).to_numpy().astype("datetime64[ns]")
-
-
-def _hours_of(frame: pd.DataFrame) -> pd.DataFrame:
-    """Hours anchored at the open, of half hours in regular sessions; the last of a session may be half an hour."""
-    if frame.empty:
-        return frame
-    days, start = days_of(frame.index), frame.index.asi8
-    timetable = schedule("XNYS")
-    opens = timetable.opens[timetable.locate(days)[0]]
-    hour = 3_600_000_000_000
-    labels = opens + (start - opens) // hour * hour
-    first = np.flatnonzero(np.append(True, np.diff(labels) > 0))
-    last = np.append(first[1:], len(frame)) - 1
-    values = {name: frame[name].to_numpy() for name in COLUMNS}
-    index = pd.DatetimeIndex(labels[first], tz="UTC").tz_convert(frame.index.tz).rename("timestamp")
-    return pd.DataFrame({"open": values["open"][first], "high": np.maximum.reduceat(values["high"], first),
-                         "low": np.minimum.reduceat(values["low"], first), "close": values["close"][last],
-                         "volume": np.add.reduceat(values["volume"], first)}, index=index)
-
-
-def _empty() -> pd.DataFrame:
-    index = pd.DatetimeIndex([], tz=EXCHANGE_TZ, name="timestamp").as_unit("ns")
-    return pd.DataFrame(columns=list(COLUMNS), index=index, dtype="float64")
-
-
-def _action_rows(found: object) -> list[tuple[str, str, str, float, str | None]]:
-    """Rows of an actions table; a stock dividend of 5 % is a split of 1.05."""
-    rows: list[tuple[str, str, str, float, str | None]] = []
-    if not isinstance(found, Mapping):
-        return rows
-    try:
-        for kind in ("forward_splits", "reverse_splits"):
-            rows += [(a["symbol"], _day(a["ex_date"]), "split", float(a["new_rate"]) / float(a["old_rate"]), None)
-                     for a in found.get(kind) or ()]
-        rows += [(a["symbol"], _day(a["ex_date"]), "split", 1.0 + float(a["rate"]), None)
-                 for a in found.get("stock_dividends") or ()]
-        rows += [(a["symbol"], _day(a["ex_date"]), "cash_dividend", float(a["rate"]), a.get("payable_date"))
-                 for a in found.get("cash_dividends") or () if float(a["rate"]) > 0.0]
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise ProviderError(f"Alpaca's corporate actions are not what they should be ({error!r}): try again later."
-                            ) from None
-    return rows
-
-
-def _day(text: str) -> str:
-    """The same, if it is a date."""
-    return dt.date.fromisoformat(text).isoformat()
-
-
-def _in_later_shares(table: pd.DataFrame) -> pd.DataFrame:
-    """Dividends divided by all later splits of their symbol."""
-    values = table["value"].to_numpy(copy=True)
-    splits = table[table["type"] == "split"]
-    for place, row in enumerate(table.itertuples()):
-        if row.type == "cash_dividend":
-            later = splits[(splits["symbol"] == row.symbol) & (splits["ex_date"] > row.ex_date)]
-            values[place] /= later["value"].prod()
-    return table.assign(value=values)
 
 
 def _chunks(names: Sequence[str]) -> Iterable[Sequence[str]]:

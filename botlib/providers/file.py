@@ -16,7 +16,7 @@ from botlib.providers import frames
 from botlib.providers.base import INTERVALS, TICKER
 from botlib.providers.file_table import BadRow, Table, bad_rows_error, is_table, spacing, stem, unreadable
 from botlib.providers.frames import COLUMNS
-from botlib.providers.periods import period_start
+from botlib.providers.periods import of_period
 
 _BAR_COLUMNS = ("timestamp", "symbol", *COLUMNS)
 
@@ -93,13 +93,8 @@ class FileProvider:
         names = frames.check_symbols(symbols)
         frames.check_period(period)
         bars = {name: self._bars(name, interval) for name in names}
-        if period != "max":
-            first = period_start(max(one.index[-1] for one in bars.values()), period)
-            bars = {name: one[one.index >= first] for name, one in bars.items()}
-        without = [name for name, one in bars.items() if one.empty]
-        if without:
-            frames.warn_without(self.name, without, interval, period)
-        return frames.stack(bars)
+        return of_period(bars, provider=self.name, interval=interval, period=period,
+                         causes=f"{self.path} has rows without bars only")
 
     def history(self, symbol: str, *, start: object = None, end: object = None, interval: str = "1d",
                 auto_adjust: bool = True) -> pd.DataFrame:

@@ -96,10 +96,13 @@ def no_data(provider: str, symbols: Iterable[str], interval: str, what: str, hin
     return DataError(f"{_NO_DATA}{provider} for {', '.join(symbols)}, {interval} bars, {what}: {causes}.")
 
 
-def warn_without(provider: str, symbols: Sequence[str], interval: str, period: str) -> None:
-    """The named warning of an answer in which some symbols have no bar."""
+def warn_without(provider: str, symbols: Sequence[str], interval: str, period: str, *, stacklevel: int = 4) -> None:
+    """The named warning of an answer in which some symbols have no bar.
+
+    ``stacklevel`` 4 attributes it to the caller of the function that calls this.
+    """
     warn("symbols-without-bars", f"{provider} has no {interval} bars of {', '.join(symbols)} in the period {period}.",
-         stacklevel=4)
+         stacklevel=stacklevel)
 
 
 def is_no_data(error: Exception) -> bool:

@@ -9,21 +9,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
 
 from botlib.calendars import schedule
-from botlib.errors import InputError, nearest
-from botlib.providers.base import PERIODS
+from botlib.providers import frames
+from botlib.providers.frames import check_period as check_period
 
 _BEGINNING = pd.Timestamp("1900-01-01")
-
-
-def check_period(period: object) -> None:
-    """Raise `InputError` unless the period is one of `botlib.providers.base.PERIODS`."""
-    if period not in PERIODS:
-        raise InputError(f"period = {period!r} is not one of {', '.join(PERIODS)}{nearest(period, PERIODS) or '.'}")
 
 
 def period_start(last: pd.Timestamp, period: str, *, calendar: str | None = "XNYS") -> pd.Timestamp:
@@ -56,6 +51,41 @@ def period_start(last: pd.Timestamp, period: str, *, calendar: str | None = "XNY
         else:
             first = day - pd.DateOffset(months=count * (12 if unit == "y" else 1)) + pd.Timedelta(days=1)
     return first if last.tz is None else first.tz_localize(last.tz, nonexistent="shift_forward", ambiguous=True)
+
+
+def asked_from(period: str, now: Callable[[], pd.Timestamp]) -> pd.Timestamp | None:
+    """From when a service is asked for a period whose last bar is not known yet; None: from its first bar.
+
+    Ten days more than the period: no share that trades has an older last bar. `of_period` takes off what is too much.
+    """
+    if period == "max":
+        return None
+    return period_start(now().tz_convert(frames.EXCHANGE_TZ).normalize() - pd.Timedelta(days=10), period)
+
+
+def of_period(parts: Mapping[str, pd.DataFrame], *, provider: str, interval: str, period: str,
+              causes: str) -> pd.DataFrame:
+    """Bars cut to the period that ends with the last bar of all these symbols.
+
+    Parameters
+    ----------
+    parts : mapping
+        Symbol → its final bars in exchange time, at least those of the period; empty frames where there are none.
+    provider, interval, period, causes : str
+        For the messages; ``causes`` are the provider's likely ones of an empty answer.
+
+    Returns one frame, MultiIndex (symbol, timestamp). Raises `DataError` when no symbol has a bar; some without any are
+    a named warning, attributed to the caller of the function that calls this.
+    """
+    if all(part.empty for part in parts.values()):
+        raise frames.no_data(provider, parts, interval, f"period {period}", causes)
+    if period != "max":
+        first = period_start(max(part.index[-1] for part in parts.values() if len(part)), period)
+        parts = {name: part[part.index >= first] for name, part in parts.items()}
+    without = [name for name, part in parts.items() if part.empty]  # none at all, or all before the period
+    if without:
+        frames.warn_without(provider, without, interval, period, stacklevel=5)
+    return frames.stack(parts)
 
 
 def _sessions_back(day: pd.Timestamp, count: int, calendar: str | None) -> pd.Timestamp:

@@ -17,7 +17,7 @@ from botlib import adjust
 from botlib.errors import InputError, ProviderError, warn
 from botlib.providers import frames
 from botlib.providers.frames import COLUMNS, EXCHANGE_TZ
-from botlib.providers.periods import period_start
+from botlib.providers.periods import asked_from, of_period
 from botlib.providers.sessions import Sessions
 
 # How far back Yahoo serves each interval, and the most it gives in one request; a day less than its own limits, which
@@ -73,20 +73,11 @@ class YahooProvider:
         names = frames.check_symbols(symbols)
         frames.check_period(period)
         frames.check_interval(interval)
-        start = None
-        if period != "max":
-            today = self._now().tz_convert(EXCHANGE_TZ).normalize()
-            start = period_start(today - pd.Timedelta(days=10), period)  # no last bar is older while a share trades
-        parts = {name: self._bars(name, start, None, interval) for name in names}
-        without = [name for name, part in parts.items() if part.empty]
-        if len(without) == len(names):
-            raise frames.no_data(self.name, names, interval, f"period {period}", _CHECK)
-        if without:
-            frames.warn_without(self.name, without, interval, period)
-        if period != "max":
-            first = period_start(max(part.index[-1] for part in parts.values() if len(part)), period)
-            parts = {name: part[part.index >= first] for name, part in parts.items()}
-        return frames.stack(parts)
+        start = asked_from(period, self._now)
+        parts = {}
+        for name in names:  # no comprehension: it would be one frame more between a warning and the caller
+            parts[name] = self._bars(name, start, None, interval)
+        return of_period(parts, provider=self.name, interval=interval, period=period, causes=_CHECK)
 
     def history(self, symbol: str, *, start: object = None, end: object = None, interval: str = "1d",
                 auto_adjust: bool = True) -> pd.DataFrame:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def refused(found: Violation | None) -> None:
     """Raise what a rule found."""
     if found is not None:
-        raise Refusal(found.status, found.code, found.message, found.rule, **found.fields)
+        raise Refusal.of(found)
 
 
 def check_client_id(x: Exchange, client_id: str | None) -> None:

@@ -17,13 +17,6 @@ _UUID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}", re.ASCII | re
 MOST_ORDERS = 500
 
 
-def refusal(found: Violation) -> Refusal:
-    """A broken rule as the exchange raises it; its advice becomes a header."""
-    made = Refusal(found.status, found.code, found.message, found.rule, **found.fields)
-    made.advice = found.advice  # type: ignore[attr-defined]
-    return made
-
-
 class Trading:
     """Handlers of one exchange.
 
@@ -64,7 +57,7 @@ class Trading:
             body["symbol"] = self._by_id.get(body["symbol"], body["symbol"])
         parsed = alpaca_rules.parse(body)
         if isinstance(parsed, Violation):
-            raise refusal(parsed)
+            raise Refusal.of(parsed)
         if not self.configurations["fractional_trading"] and alpaca_rules.is_fractional(parsed):
             raise Refusal(403, 40310000, "account is not allowed to trade fractional shares", "fractional-disabled")
         return answer(wire.order(self.x.submit(parsed)))
@@ -89,7 +82,7 @@ class Trading:
         order_id = _uuid(order_id)
         parsed = alpaca_rules.parse_replace(body)
         if isinstance(parsed, Violation):
-            raise refusal(parsed)
+            raise Refusal.of(parsed)
         return answer(wire.order(self.x.replace(
             order_id, qty=parsed.qty, time_in_force=parsed.time_in_force, limit_price=parsed.limit_price,
             stop_price=parsed.stop_price, trail=parsed.trail, client_order_id=parsed.client_order_id)))

@@ -7,22 +7,13 @@ Times are RFC 3339 in UTC with as many decimals as needed.
 from __future__ import annotations
 
 import datetime as dt
-from decimal import Decimal
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+from botlib.alpaca_rules import plain as plain
+
 NEW_YORK = ZoneInfo("America/New_York")
 NS = 1_000_000_000
-
-
-def plain(value: float) -> str:
-    """A number without exponent and trailing zeros: 174.0 is "174"."""
-    text = repr(float(value))
-    if "e" in text:
-        text = format(Decimal(text), "f")
-    if text.endswith(".0"):
-        text = text[:-2]
-    return "0" if text == "-0" else text
 
 
 def money(value: float) -> str:

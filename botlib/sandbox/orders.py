@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from botlib import rules
+from botlib.alpaca_rules import Violation
 
 OrderType = Literal["market", "limit", "stop", "stop_limit", "trailing_stop"]
 TimeInForce = Literal["day", "gtc", "opg", "cls", "ioc", "fok"]
@@ -164,11 +165,21 @@ class TradeUpdate:
 
 
 class Refusal(Exception):
-    """The exchange says no, in Alpaca's words: HTTP status, numeric code (None: none), message, and further fields."""
+    """The exchange says no, in Alpaca's words: HTTP status, numeric code (None: none), message, and further fields.
 
-    def __init__(self, status: int, code: int | None, message: str, rule: str = "", **fields: Any) -> None:
+    ``rule`` and ``advice`` are ours: the name of what was broken, and what to do about it ("": nothing to say).
+    """
+
+    def __init__(self, status: int, code: int | None, message: str, rule: str = "", *, advice: str = "",
+                 **fields: Any) -> None:
         super().__init__(message)
         self.status, self.code, self.message, self.rule, self.fields = status, code, message, rule, fields
+        self.advice = advice
+
+    @classmethod
+    def of(cls, broken: Violation) -> Refusal:
+        """A broken rule as the exchange raises it."""
+        return cls(broken.status, broken.code, broken.message, broken.rule, advice=broken.advice, **broken.fields)
 
     def __repr__(self) -> str:
         return f"Refusal({self.status}, {self.code}, {self.message!r})"

@@ -2,69 +2,24 @@
 
 from __future__ import annotations
 
-import hmac
-import ipaddress
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from botlib import project
-from botlib.errors import CredentialsError, InputError, nearest
+from botlib.brokers.alpaca.hosts import DATA, DATA_STREAM, LIVE, PAPER, checked_url, is_loopback
+from botlib.brokers.alpaca.secrecy import Secret as Secret
+from botlib.errors import CredentialsError, InputError, by_name, check_names, nearest, warn
 
-PAPER, LIVE = "https://paper-api.alpaca.markets", "https://api.alpaca.markets"
-DATA = "https://data.alpaca.markets"
-DATA_STREAM = "wss://stream.data.alpaca.markets"
 _KINDS = {"PK": "paper", "AK": "live"}
 _KEYS = "https://app.alpaca.markets"
 _DEFAULT_FILE: Final = ".env"
 
 
-class Secret:
-    """A text that shows itself only to `reveal`: not in repr, str, formatting, `vars`, a pickle or a traceback."""
-
-    __slots__ = ("__value",)
-
-    def __init__(self, value: str) -> None:
-        self.__value = value
-
-    def reveal(self) -> str:
-        """The text itself: for the wire only."""
-        return self.__value
-
-    def __repr__(self) -> str:
-        return "Secret(***)"
-
-    def __str__(self) -> str:
-        return "***"
-
-    def __format__(self, spec: str) -> str:
-        return format("***", spec)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Secret):
-            return NotImplemented
-        return hmac.compare_digest(self.__value.encode(), other.__value.encode())
-
-    def __hash__(self) -> int:
-        return hash(("Secret", self.__value))
-
-    def __bool__(self) -> bool:
-        return bool(self.__value)
-
-    def __copy__(self) -> Secret:
-        return self
-
-    def __deepcopy__(self, memo: object) -> Secret:
-        return self
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        raise TypeError("a secret is not pickled: read it from the environment again where it is needed")
-
-
+@by_name
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlpacaConfig:
     """Keys and addresses of one account, checked.
@@ -106,18 +61,22 @@ class AlpacaConfig:
 
     def __post_init__(self) -> None:
         for name in ("key_id", "secret_key"):
-            _check_key(getattr(self, name), name)
-        base = _checked_url(self.base_url, "base_url", {PAPER, LIVE})
+            if wrong := _wrong_key(getattr(self, name)):
+                raise CredentialsError(name + wrong)
+        for name in ("data_url", "trade_stream_url", "data_stream_url", "account", "source"):
+            if not isinstance(getattr(self, name), str):
+                raise InputError(f"{name} is of type {type(getattr(self, name)).__name__}: give a text.")
+        base = checked_url(self.base_url, "base_url", {PAPER, LIVE})
         local = is_loopback(base)
         stream = re.sub("^http", "ws", base)
         found: dict[str, Any] = {
             "base_url": base,
-            "data_url": _checked_url(self.data_url or (base if local else DATA), "data_url", {DATA}),
+            "data_url": checked_url(self.data_url or (base if local else DATA), "data_url", {DATA}),
             "trade_stream_url": self.trade_stream_url or f"{stream}/stream",
             "data_stream_url": (self.data_stream_url or (f"{stream}/v2" if local else f"{DATA_STREAM}/v2")).rstrip("/"),
         }
         for name in ("trade_stream_url", "data_stream_url"):
-            _checked_url(re.sub("^ws", "http", found[name]), name, {PAPER, LIVE, re.sub("^ws", "http", DATA_STREAM)},
+            checked_url(re.sub("^ws", "http", found[name]), name, {PAPER, LIVE, re.sub("^ws", "http", DATA_STREAM)},
                          path=True)
         if self.requests_per_minute == -1:
             found["requests_per_minute"] = None if local else 200
@@ -127,7 +86,7 @@ class AlpacaConfig:
         if limit is not None and (type(limit) is not int or not 30 <= limit <= 100_000):
             raise InputError(f"requests_per_minute = {limit!r} is out of range: valid is 30 to 100000, or None.")
         if not local:
-            _check_kind(self.key_id, base, self.source)
+            _check_kind(self.key_id, base, self.source, f"{_prefix(self.account)}_BASE_URL")
 
     @property
     def kind(self) -> str:
@@ -162,44 +121,70 @@ class AlpacaConfig:
         CredentialsError
             Keys are missing: names the variables, and the local exchange as the way to do without.
         """
-        prefix = f"APCA_{_variable(account)}_API" if account else "APCA_API"
+        places = [_Variables(os.environ if environ is None else environ, "the environment")]
+        environ = None  # from here on no frame of an error holds what is in it
+        asked = set(options)
+        if asked & {"key_id", "secret_key", "source"}:
+            options = {}
+            raise InputError("from_env reads the keys itself; to give them use AlpacaConfig(key_id=Secret(…), "
+                             "secret_key=Secret(…)).")
+        check_names("AlpacaConfig.from_env", asked, _OPTIONS)
+        prefix = _prefix(account)
         names = {field: f"{prefix}_{field.upper()}" for field in ("key_id", "secret_key", "base_url", "data_url")}
-        places = [(environ if environ is not None else os.environ, "the environment")]
         path = _file(env_file, root)
         if path is not None:
-            places.append((_read(path), str(path)))
+            places.append(_Variables(_read(path), str(path)))
         half = ""
-        for variables, source in places:
-            found = {field: (variables.get(name) or "").strip() for field, name in names.items()}
-            if found["key_id"] and found["secret_key"]:
+        for place in places:
+            key, secret = Secret(place.get(names["key_id"])), Secret(place.get(names["secret_key"]))
+            if key and secret:
                 # An address on its own may stand in the other place.
-                told = {field: [(tried.get(names[field]) or "").strip() for tried, _ in places]
-                        for field in ("base_url", "data_url")}
+                told = {field: [tried.get(names[field]) for tried in places] for field in ("base_url", "data_url")}
                 given = {field: next(filter(None, urls)) for field, urls in told.items() if any(urls)} | options
-                return cls(key_id=Secret(found["key_id"]), secret_key=Secret(found["secret_key"]), account=account,
-                           source=source, **given)
-            if found["key_id"] or found["secret_key"]:
-                lacking = names["secret_key" if found["key_id"] else "key_id"]
-                half = half or f"{lacking} is missing in {source}, where the other half is. "
+                return cls(key_id=key, secret_key=secret, account=account, source=place.source, **given)
+            if key or secret:
+                lacking = names["secret_key" if key else "key_id"]
+                half = half or f"{lacking} is missing in {place.source}, where the other half is. "
         raise CredentialsError(_missing(names["key_id"], names["secret_key"], account, half, path, places))
 
     def __repr__(self) -> str:
         name = f", account={self.account!r}" if self.account else ""
         return f"AlpacaConfig({self.kind}, {self.base_url}{name}, keys from {self.source})"
 
+    def __copy__(self) -> AlpacaConfig:
+        return self
+
+    def __deepcopy__(self, memo: object) -> AlpacaConfig:
+        return self
+
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise TypeError("an AlpacaConfig holds keys and is not pickled: call AlpacaConfig.from_env() again")
 
 
-def is_loopback(url: str) -> bool:
-    """Whether a URL's host is this machine: localhost, 127.0.0.0/8 or ::1."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+_OPTIONS = ("base_url", "data_url", "trade_stream_url", "data_stream_url", "requests_per_minute")
+
+
+class _Variables:
+    """The variables of one place. They hold keys, so it shows none of them."""
+
+    __slots__ = ("_of", "source")
+
+    def __init__(self, of: Mapping[str, str], source: str) -> None:
+        if not isinstance(of, Mapping):
+            raise InputError(f"environ is of type {type(of).__name__}: give a mapping of names to texts.")
+        self._of, self.source = of, source
+
+    def get(self, name: str) -> str:
+        """The value without blanks around it; "" when there is none."""
+        return (self._of.get(name) or "").strip()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._of)
+
+
+def _prefix(account: str) -> str:
+    """How the variables of an account begin."""
+    return f"APCA_{_variable(account)}_API" if account else "APCA_API"
 
 
 def _variable(account: str) -> str:
@@ -229,61 +214,51 @@ def _file(env_file: str | os.PathLike[str] | None, root: str | os.PathLike[str] 
 
 
 def _read(path: Path) -> dict[str, str]:
-    from dotenv import dotenv_values
+    from dotenv.parser import parse_stream
 
     try:
-        found = dotenv_values(path, interpolate=False, encoding="utf-8-sig")
+        with path.open(encoding="utf-8-sig") as stream:
+            lines = list(parse_stream(stream))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise CredentialsError(f"{path} cannot be read: {reason}.") from None
-    return {name: value for name, value in found.items() if value is not None}
+    else:
+        wrong = [str(line.original.line) for line in lines if line.error]
+        if wrong:
+            warn("env-file", f"{path}: line {', '.join(wrong)} is not NAME=value and is left out.", stacklevel=4)
+        return {line.key: line.value for line in lines if line.key is not None and line.value is not None}
+    raise CredentialsError(f"{path} cannot be read: {reason}.")  # here: that error holds the file's bytes
 
 
-def _check_key(key: object, name: str) -> None:
+def _wrong_key(key: object) -> str:
+    """What is wrong with a key, "" when nothing is. It does not raise: its variables hold the key."""
     if not isinstance(key, Secret):
-        raise CredentialsError(f"{name}: wrap it as Secret(...), or use AlpacaConfig.from_env().")
-    text = key.reveal()
-    if not text:
-        raise CredentialsError(f"{name} is empty.")
-    if not re.fullmatch(r"[\x21-\x7e]{1,200}", text):
-        raise CredentialsError(f"{name} has blanks or characters that no key has: copy it again from {_KEYS}.")
+        return ": wrap it as Secret(...), or use AlpacaConfig.from_env()."
+    if not key:
+        return " is empty."
+    if not re.fullmatch(r"[\x21-\x7e]{1,200}", key.reveal()):
+        return f" has blanks or characters that no key has: copy it again from {_KEYS}."
+    return ""
 
 
-def _checked_url(url: str, name: str, known: set[str], *, path: bool = False) -> str:
-    """The URL without trailing slash and version. Keys go to Alpaca's hosts over TLS, or to this machine."""
-    parts = urlsplit(url.strip()) if isinstance(url, str) else None
-    try:
-        whole = parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname) \
-            and not (parts.username or parts.query or parts.fragment) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        whole = False
-    if parts is None or not whole:
-        raise InputError(f"{name} = {url!r} is no web address; valid: {', '.join(sorted(known))} or a loopback host.")
-    clean = re.sub(r"/v\d+$", "", url.strip().rstrip("/"))
-    if is_loopback(clean) or clean in known or (path and f"{parts.scheme}://{parts.netloc}" in known):
-        return clean
-    hint = nearest(clean, known) or "."
-    raise InputError(f"{name} = {url!r} is no host of Alpaca's, and keys are sent nowhere else{hint} "
-                     f"Valid: {', '.join(sorted(known))}, or a loopback host such as http://127.0.0.1:8765.")
-
-
-def _check_kind(key: Secret, base: str, source: str) -> None:
+def _check_kind(key: Secret, base: str, source: str, variable: str) -> None:
     """A paper key on the live host, or the reverse, would fail there at best."""
     kind, host = _KINDS.get(key.reveal()[:2]), "paper" if base == PAPER else "live"
     if kind is None:
         raise CredentialsError(f"the key id in {source} starts with neither PK (paper) nor AK (live): it is no trading "
                                f"key of Alpaca's. Make one at {_KEYS}.")
     if kind != host:
-        fix = f"set APCA_API_BASE_URL={LIVE} if you mean to trade real money" if kind == "live" else \
-            f"use a live key (AK…), or set APCA_API_BASE_URL={PAPER}"
+        fix = f"set {variable}={LIVE} if you mean to trade real money" if kind == "live" else \
+            f"use a live key (AK…), or set {variable}={PAPER}"
         raise CredentialsError(f"a {kind} key does not go to the {host} host {base}: {fix}.")
 
 
 def _missing(key: str, secret: str, account: str, half: str, path: Path | None,
-             places: list[tuple[Mapping[str, str], str]]) -> str:
-    others = sorted({found[1].lower() for variables, _ in places for name in variables
+             places: list[_Variables]) -> str:
+    others = sorted({found[1].lower() for place in places for name in place
                      if (found := re.fullmatch(r"APCA_(\w+)_API_KEY_ID", name))})
-    known = f" Accounts there are: {', '.join(others)}{nearest(account, others)}." if others else ""
+    own = account.lower().replace("-", "_")  # half of this one's keys may be there
+    hint = "" if own in others else nearest(account, others)
+    known = f" Accounts there are: {', '.join(others)}{hint or '.'}" if others else ""
     where = f" ({path})" if path else " in the project's folder"
     return (f"Alpaca credentials not found{f' for the account {account!r}' if account else ''}: {half}"
             f"set {key} and {secret}. "

@@ -6,8 +6,10 @@ may be repeated is decided here and nowhere else: alpaca-py's own retries, which
 
 from __future__ import annotations
 
+import inspect
 import json
 import random
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +20,7 @@ from requests import exceptions as rx
 from urllib3 import exceptions as ux
 
 from botlib.brokers.alpaca.config import AlpacaConfig
+from botlib.brokers.alpaca.secrecy import bare
 from botlib.brokers.alpaca.transport import RateLimiter, Session
 from botlib.errors import BotlibError, BrokerRefusal, BrokerUnavailable, InputError
 
@@ -25,6 +28,7 @@ Api = Literal["trading", "data", "actions"]
 _NOT_SENT = (ux.NewConnectionError, ux.NameResolutionError, ux.ConnectTimeoutError)
 _HELD = "held-by-botlib"  # alpaca-py wants keys; the session puts the real ones on
 _LONGEST_BACKOFF = 15.0
+_GAVE_UP = (408, 425, 499)  # said by what stands between: whether the request went on nobody knows
 
 
 class AlpacaConnection:
@@ -57,6 +61,9 @@ class AlpacaConnection:
                 raise InputError(f"{name} = {value!r} is out of range: valid is {low:g} to {high:g} seconds.")
         if type(attempts) is not int or not 1 <= attempts <= 10:
             raise InputError(f"attempts = {attempts!r} is out of range: valid is 1 to 10.")
+        if not isinstance(config, AlpacaConfig):
+            raise InputError(f"config is of type {type(config).__name__}: give an AlpacaConfig, e.g. "
+                             "AlpacaConfig.from_env().")
         limit = config.requests_per_minute
         most = (limit or 100_000) - 1
         if type(cancel_reserve) is not int or not 0 <= cancel_reserve <= most:
@@ -146,12 +153,14 @@ class AlpacaConnection:
         self.limiters[api].wait(cancel=cancel)
         try:
             return getattr(client, method.lower())(path, data or None)
-        except KeyboardInterrupt:
-            failure: BaseException = KeyboardInterrupt()
-        except Exception as error:
-            failure = _translated(error, method, path)
+        except BaseException as error:
+            caught = error
         # Raised here and not there: an error's context keeps the frames of the client and of the transport, whose
         # variables hold the keys, and a verbose traceback prints them.
+        if not isinstance(caught, Exception):  # an interrupt, or what a signal's handler raises
+            raise bare(caught)
+        failure = _translated(caught, method, path, self.config)
+        del caught
         if isinstance(failure, BrokerUnavailable) and failure.reason == "rate-limit":
             self.too_many += 1
             self.limiters[api].pause(2.0)
@@ -162,6 +171,10 @@ class AlpacaConnection:
         if failure.reason == "rate-limit":
             longest = max(longest, min(4.0 * number, _LONGEST_BACKOFF))
         return longest * (1.0 - 0.5 * self._chance())
+
+
+OPTIONS = tuple(name for name in inspect.signature(AlpacaConnection).parameters if name != "config")
+"""Names of what `AlpacaConnection` takes beside its configuration."""
 
 
 def _new_client(api: Api, config: AlpacaConfig) -> Any:
@@ -183,7 +196,7 @@ def _new_client(api: Api, config: AlpacaConfig) -> Any:
 # --- from their errors to ours ----------------------------------------------------------------------------------------
 
 
-def _translated(error: Exception, method: str, path: str) -> BotlibError:
+def _translated(error: Exception, method: str, path: str, config: AlpacaConfig) -> BotlibError:
     response = getattr(error, "response", None)
     if type(error).__name__ == "APIError" and response is not None:
         return _from_answer(response, method, path)
@@ -191,6 +204,10 @@ def _translated(error: Exception, method: str, path: str) -> BotlibError:
         return _malformed(method, path, "what should be JSON is not")  # requests' JSONDecodeError, UnicodeDecodeError
     what = f"Alpaca did not answer {method} {path}"
     if isinstance(error, rx.ConnectTimeout) or any(isinstance(inner, _NOT_SENT) for inner in _inner(error)):
+        if config.kind == "sandbox":
+            cause = f"is the local exchange (`python -m botlib sandbox`) running at {config.base_url}?"
+            return BrokerUnavailable(f"no connection was made ({method} {path}): {cause}", reason="unreachable",
+                                     sent=False)
         return BrokerUnavailable(f"Alpaca cannot be reached ({method} {path}): no connection was made; check the "
                                  "network and the address.", reason="unreachable", sent=False)
     if isinstance(error, (rx.Timeout, TimeoutError)) or any(isinstance(i, ux.ReadTimeoutError) for i in _inner(error)):
@@ -226,7 +243,7 @@ def _from_answer(response: requests.Response, method: str, path: str) -> BotlibE
     if status == 429:
         return BrokerUnavailable(f"Alpaca takes no more requests for now ({method} {path}): the limit is counted over "
                                  "all programs that use this account.", reason="rate-limit", status=status)
-    if status >= 500:
+    if status >= 500 or status in _GAVE_UP:
         return BrokerUnavailable(f"Alpaca failed on {method} {path} (HTTP {status}).", reason="server-error",
                                  status=status)
     if body is None and status != 401:  # a proxy's or a wrong host's page says nothing about the request
@@ -235,7 +252,7 @@ def _from_answer(response: requests.Response, method: str, path: str) -> BotlibE
         return _malformed(method, path, f"HTTP {status} with a body that is not JSON", reason="html", status=status)
     body = body or {}
     code, message = body.get("code"), str(body.get("message") or "")
-    code = int(code) if isinstance(code, (int, str)) and str(code).isdecimal() else None
+    code = int(str(code)) if re.fullmatch(r"[0-9]{1,12}", str(code)) else None
     if status == 401 or code in (40110000,):
         return BrokerRefusal("Alpaca does not know these keys (HTTP 401): check that they are for this host (paper or "
                              "live), whole, and not regenerated since.", status=status, code=code, message=message)
@@ -248,6 +265,6 @@ def _body(response: requests.Response) -> dict[str, Any] | None:
     """The JSON object of an answer, None when it is none."""
     try:
         found = json.loads(response.content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

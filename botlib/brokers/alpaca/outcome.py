@@ -8,12 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from botlib.alpaca_rules import MarketFacts, OrderRequest, ReplaceRequest, Violation, plain, refuse
+from botlib.alpaca_rules import MarketFacts, OrderRequest, ReplaceRequest, Violation, check_shape, plain, refuse
 from botlib.brokers.alpaca import records
 from botlib.brokers.base import OpenOrder, OrderRejection, OrderResult
 from botlib.calendars import days_of, schedule
 from botlib.errors import BrokerRefusal
-from botlib.order_request import check_words, positive
 
 _GROUPS = ("bracket", "oco", "oto")
 _EXTENDED = (4 * 60, 20 * 60)
@@ -95,19 +94,16 @@ def _shown(value: object) -> str:
 
 def check_changes(changes: ReplaceRequest) -> Violation | None:
     """What is wrong with a replacement whatever the order; the rest is for Alpaca, which knows the order."""
-    numbers = {name: getattr(changes, name) for name in ("qty", "limit_price", "stop_price", "trail")}
-    given = {name: value for name, value in numbers.items() if value is not None}
-    if not given and changes.time_in_force is None:
-        return refuse("replace-unchanged")
-    for name, value in given.items():
-        if not positive(value):
-            return refuse("quantity-positive", value=value) if name == "qty" else refuse(
-                "price-positive", words=name.replace("_", " "), name=name, value=value)
-    if changes.time_in_force is not None and (broken := check_words({"time_in_force": changes.time_in_force})):
-        return broken
-    if changes.client_order_id and len(changes.client_order_id) > 128:
-        return refuse("client-order-id-length", length=len(changes.client_order_id))
-    return None
+    values = (changes.qty, changes.limit_price, changes.stop_price, changes.trail, changes.time_in_force)
+    return refuse("replace-unchanged") if all(value is None for value in values) else check_shape(changes)
+
+
+def has_changes(changes: ReplaceRequest, found: OpenOrder) -> bool:
+    """Whether an order has the new values that were asked for."""
+    trail = found.trail_price if found.trail_price is not None else found.trail_percent
+    pairs = [(changes.trail, trail), *((getattr(changes, name), getattr(found, name))
+                                       for name in ("qty", "limit_price", "stop_price", "time_in_force"))]
+    return all(want is None or _same(want, has) for want, has in pairs)
 
 
 def render_changes(changes: ReplaceRequest) -> dict[str, Any]:

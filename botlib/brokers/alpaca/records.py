@@ -4,6 +4,7 @@ unusable (`BrokerUnavailable`): it never reads as zero, as flat or as closed.
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -11,10 +12,22 @@ from typing import Any
 
 import pandas as pd
 
-from botlib.brokers.base import AccountInfo, Activity, Fill, MarketClock, OpenOrder, Position
+from botlib.brokers.account_records import AccountInfo, Activity, ActivityKind, Position
+from botlib.brokers.market_records import Asset, MarketClock, MarketSession
+from botlib.brokers.order_records import Fill, OpenOrder
 from botlib.errors import BrokerUnavailable
 
+_NEW_YORK = "America/New_York"
 _TRADES = {"FILL"}
+_KINDS: dict[str, ActivityKind] = {
+    **dict.fromkeys("DIV DIVCGL DIVCGS DIVFT DIVNRA DIVROC DIVTW DIVTXEX".split(), "dividend"),
+    **dict.fromkeys("INT INTNRA INTTW".split(), "interest"),
+    **dict.fromkeys("FEE CFEE DIVFEE PTC".split(), "fee"),
+    **dict.fromkeys("TRANS CSD CSW JNL JNLC JNLS ACATC ACATS MEM OCT".split(), "transfer"),
+    "SPLIT": "split",
+    **dict.fromkeys("SPIN REO REORG MA NC".split(), "reorganization"),
+}
+_SHARES = {"SDIV"}  # a stock dividend is a split
 
 
 def unusable(what: str, why: str) -> BrokerUnavailable:
@@ -112,10 +125,13 @@ def activity(body: Mapping[str, Any]) -> Activity:
     when = time(body.get("transaction_time") or body.get("created_at") or body.get("date"))
     if when is None:
         raise unusable(name, "has no time")
-    return Activity(activity_id=_text(body, "id", name), type=_text(body, "activity_type", name), time=when,
+    kind, sub_type = _text(body, "activity_type", name), str(body.get("activity_sub_type") or "")
+    return Activity(activity_id=_text(body, "id", name), type=kind, time=when, sub_type=sub_type,
+                    kind="split" if sub_type in _SHARES else _KINDS.get(kind, "other"),
                     symbol=str(body.get("symbol") or ""), qty=number(body, "qty"), price=number(body, "price"),
                     net_amount=number(body, "net_amount"), description=str(body.get("description") or ""),
-                    status=str(body.get("status") or ""))
+                    status=str(body.get("status") or ""), created_at=time(body.get("created_at")),
+                    day=date(body.get("date")))
 
 
 def is_trade(body: Mapping[str, Any]) -> bool:
@@ -155,15 +171,39 @@ def account(body: object) -> AccountInfo:
                        created_at=time(body.get("created_at")), **values)
 
 
-def clock(body: object) -> MarketClock:
-    """The exchange's clock."""
+def clock(body: object, asked_at: pd.Timestamp | None = None, answered_at: pd.Timestamp | None = None) -> MarketClock:
+    """The exchange's clock; ``asked_at`` and ``answered_at`` are moments of the clock here."""
     if not isinstance(body, Mapping) or not isinstance(body.get("is_open"), bool):
         raise unusable("the clock", "does not say whether the market is open")
     times = {name: time(body.get(key)) for name, key in (("time", "timestamp"), ("next_open", "next_open"),
                                                          ("next_close", "next_close"))}
     if any(value is None for value in times.values()):
         raise unusable("the clock", "lacks a time")
-    return MarketClock(is_open=body["is_open"], **times)  # type: ignore[arg-type]
+    return MarketClock(is_open=body["is_open"], asked_at=asked_at, answered_at=answered_at,
+                       **times)  # type: ignore[arg-type]
+
+
+def session(body: Mapping[str, Any]) -> MarketSession:
+    """A day of the calendar, whose hours are New York's."""
+    day = date(body.get("date"))
+    if day is None:
+        raise unusable("a day of the calendar", "has no date")
+    times = {name: _hour(day, body.get(key)) for name, key in (
+        ("open", "open"), ("close", "close"), ("extended_open", "session_open"), ("extended_close", "session_close"))}
+    if times["open"] is None or times["close"] is None or times["open"] >= times["close"]:
+        raise unusable(f"the calendar of {day}", "lacks its hours")
+    return MarketSession(day=day, **times)  # type: ignore[arg-type]
+
+
+def asset(body: object) -> Asset:
+    """An asset; one that is not active is not tradable."""
+    if not isinstance(body, Mapping):
+        raise unusable("an asset", "should be an object")
+    symbol, status = _text(body, "symbol", "an asset"), str(body.get("status") or "active")
+    flags = {name: body.get(name) is True for name in ("fractionable", "shortable", "easy_to_borrow", "marginable")}
+    return Asset(symbol=symbol, status=status, asset_id=str(body.get("id") or ""), name=str(body.get("name") or ""),
+                 exchange=str(body.get("exchange") or ""),
+                 tradable=body.get("tradable") is True and status == "active", **flags)
 
 
 # --- values -----------------------------------------------------------------------------------------------------------
@@ -201,6 +241,30 @@ def time(value: object) -> pd.Timestamp | None:
         return _parsed(value)
     except (TypeError, ValueError):
         raise unusable("a time", f"is {value!r}") from None
+
+
+def date(value: object) -> dt.date | None:
+    """A date, the first ten letters of a text."""
+    if value is None or value == "":
+        return None
+    try:
+        return dt.date.fromisoformat(value[:10])  # type: ignore[index]
+    except (TypeError, ValueError):
+        raise unusable("a date", f"is {value!r}") from None
+
+
+def _hour(day: dt.date, value: object) -> pd.Timestamp | None:
+    """ "09:30" or "0400" in New York, as UTC."""
+    if value is None or value == "":
+        return None
+    try:
+        digits = value.replace(":", "")  # type: ignore[attr-defined]
+        if len(digits) != 4:
+            raise ValueError
+        at = dt.datetime.combine(day, dt.time(int(digits[:2]), int(digits[2:])))
+        return pd.Timestamp(at, tz=_NEW_YORK).tz_convert("UTC")
+    except (AttributeError, TypeError, ValueError):
+        raise unusable(f"a time of {day}", f"is {value!r}") from None
 
 
 @lru_cache(maxsize=16_384)

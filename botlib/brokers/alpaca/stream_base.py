@@ -8,47 +8,36 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 import pandas as pd
 
 from botlib.brokers.alpaca.config import AlpacaConfig
 from botlib.brokers.alpaca.stream_client import Inbox, abort, wind_up
+from botlib.brokers.event_records import StreamProblem
 from botlib.errors import BrokerError, InputError
+from botlib.wording import plural
 
 _STOP_SECONDS = 5.0
 _REMEMBERED = 100_000
 Event = TypeVar("Event")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamProblem:
-    """What went wrong, for the log and for whoever decides whether to go on.
-
-    ``kind``: "gap" (the socket was away, REST was asked; orders other than fills may have changed unseen: reconcile),
-    "mute" (open, but it did not bring what REST has; reconnected), "handler" (the handler raised), "backfill" (REST
-    could not be asked; tried again), "message" (one that cannot be read), "connect" (no connection yet, or a
-    subscription refused; it goes on trying), "keys" (refused; the stream has ended).
-    """
-
-    kind: Literal["gap", "mute", "handler", "backfill", "message", "connect", "keys"]
-    message: str
-    time: pd.Timestamp
-    missed: int = 0
-    """How many events REST had that the stream had not brought."""
-
-
 class Stream(Generic[Event]):
     """What both streams share. Subclasses say what a message and a backfill are."""
 
     _what = "stream"
+    _beside = ""
+    """What a backfill does not bring."""
 
     def __init__(self, config: AlpacaConfig, on_event: Callable[[Event], object],
                  on_problem: Callable[[StreamProblem], object] | None, heartbeat: float,
                  now: Callable[[], pd.Timestamp], clock: Callable[[], float]) -> None:
         if isinstance(heartbeat, bool) or not isinstance(heartbeat, (int, float)) or not 0.05 <= heartbeat <= 3600.0:
             raise InputError(f"heartbeat = {heartbeat!r} is out of range: valid is 0.05 to 3600 seconds.")
+        for name, value in (("on_event", on_event), ("on_problem", on_problem or print)):
+            if not callable(value):
+                raise InputError(f"{name} is of type {type(value).__name__}: give a function of one argument.")
         self._config, self._on_event, self._on_problem = config, on_event, on_problem
         self._heartbeat, self._now, self._clock = float(heartbeat), now, clock
         self._inbox: Inbox = queue.Queue()
@@ -60,6 +49,9 @@ class Stream(Generic[Event]):
         self._seen: dict[Any, None] = {}
         self._last_sign = clock()
         self._owed = ""  # a backfill that the open connection still needs
+        self._away = 0  # events that REST brought since the socket went away
+        self._told: pd.Timestamp | None = None
+        """The latest time that the broker, or the local exchange, has told."""
         self.connections = self.handler_errors = self.missed = 0
         self.problems: list[StreamProblem] = []
         """The last hundred."""
@@ -98,6 +90,10 @@ class Stream(Generic[Event]):
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
+
+    def __repr__(self) -> str:
+        state = "connected" if self.connected else "connecting" if self.running else "stopped"
+        return f"{type(self).__name__}({self._config.kind}, {state}, {plural(len(self._seen), 'event')})"
 
     def __enter__(self) -> Any:
         self.start()
@@ -138,8 +134,11 @@ class Stream(Generic[Event]):
             wind_up(loop, self._client)
 
     def _cancel(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        """End the socket's task. Again and again: `asyncio.wait_for` swallows a cancel that comes with a message."""
+        loop, task = self._loop, self._task
+        if loop is not None and task is not None and not task.done():
+            task.cancel()
+            loop.call_later(0.1, self._cancel)
 
     def _new_client(self) -> Any:
         raise NotImplementedError
@@ -213,12 +212,14 @@ class Stream(Generic[Event]):
         self._take_in()
         missed = sum(self._hand_over(key, event) for key, event in found)
         self.missed += missed if why != "first" else 0
+        self._away += missed if why in ("gap", "away") else 0
         if why == self._owed:
             self._owed = ""
             self._connected.set()
         if why == "gap":
-            self._problem("gap", f"the {self._what} was interrupted; REST had {missed} events that it had not brought. "
-                          "Reconcile orders.", missed)
+            missed, self._away = self._away, 0
+            instead = f"{plural(missed, 'event')} came from REST instead" if missed else "REST has none that is missing"
+            self._problem("gap", f"the {self._what} was away; {instead}.{self._beside}", missed)
         elif why == "mute" and missed:
             self._problem("mute", f"the {self._what} was open but did not bring {missed} events that REST has; it is "
                           "opened again.", missed)
@@ -241,6 +242,7 @@ class Stream(Generic[Event]):
         """Give an event to the handler unless its key has come before."""
         if self._stopping.is_set() or (key is not None and key in self._seen):
             return False
+        self._note(event.time)  # type: ignore[attr-defined]
         if key is not None:
             self._seen[key] = None
             if len(self._seen) > _REMEMBERED:
@@ -252,8 +254,14 @@ class Stream(Generic[Event]):
             self._problem("handler", f"the handler of the {self._what} raised {type(error).__name__}: {error}")
         return True
 
+    def _note(self, told: pd.Timestamp) -> None:
+        """The broker, or the local exchange, has told a time."""
+        self._told = told if self._told is None else max(told, self._told)
+
     def _problem(self, kind: Any, message: str, missed: int = 0) -> None:
-        found = StreamProblem(kind=kind, message=message, time=self._now(), missed=missed)
+        # A local exchange lives in a time of its own; its problems belong beside its events.
+        told = self._told if self._config.kind == "sandbox" else None
+        found = StreamProblem(kind=kind, message=message, time=told if told is not None else self._now(), missed=missed)
         self.problems = [*self.problems[-99:], found]
         if self._on_problem is not None:
             with contextlib.suppress(Exception):  # it is told of errors; its own go nowhere

@@ -8,14 +8,17 @@ import asyncio
 import contextlib
 import logging
 import queue
+import re
 import warnings
 from collections.abc import Callable
 from typing import Any
 
 from botlib.brokers.alpaca.config import AlpacaConfig
+from botlib.brokers.alpaca.secrecy import Masked, bare
 
 Inbox = queue.Queue[tuple[str, Any]]
 PING = {"ping_interval": 10, "ping_timeout": 10, "close_timeout": 1, "max_queue": 1024}
+_TRY_AGAIN = re.compile("limit|timeout")  # too many connections: an old one is still being cleared away
 _STILL_TRYING = (3, 10, 30, 100, 300, 1000)
 
 
@@ -45,20 +48,8 @@ def bar_client(config: AlpacaConfig, inbox: Inbox, symbols: tuple[str, ...], fee
     return made
 
 
-class _Masked(str):
-    """A key for alpaca-py's stream, which sends it in its first message: repr and pickle do not give it away."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'***'"
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        raise TypeError("a secret is not pickled")
-
-
 def _masked(config: AlpacaConfig) -> tuple[str, str]:
-    return _Masked(config.key_id.reveal()), _Masked(config.secret_key.reveal())
+    return Masked(config.key_id.reveal()), Masked(config.secret_key.reveal())
 
 
 def _no_warnings() -> Any:
@@ -91,13 +82,14 @@ def _watched(base: Any, inbox: Inbox) -> Any:
         async def _auth(self) -> None:
             try:
                 await super()._auth()
-            except ValueError as error:
-                # Too many connections is no matter of keys: an old one is still being cleared away.
-                if "limit" not in str(error) and "timeout" not in str(error):
-                    self._should_run = False  # alpaca-py would try wrong keys for ever
-                    self._reconnect_min_backoff = self._reconnect_max_backoff = 0.01
-                    inbox.put(("keys", str(error)))
-                raise
+                return
+            except Exception as error:
+                failure = error
+            if type(failure) is ValueError and not _TRY_AGAIN.search(str(failure)):
+                self._should_run = False  # alpaca-py would try wrong keys for ever
+                self._reconnect_min_backoff = self._reconnect_max_backoff = 0.01
+                inbox.put(("keys", str(failure)))
+            raise bare(failure)  # alpaca-py logs it, and the frames below hold the message with the keys
 
         async def _dispatch(self, msg: dict[str, Any]) -> None:
             if msg.get("stream") == "listening" or msg.get("T") == "subscription":

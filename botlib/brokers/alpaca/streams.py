@@ -11,51 +11,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
 from botlib.brokers.alpaca import records
 from botlib.brokers.alpaca.broker import AlpacaBroker
 from botlib.brokers.alpaca.connection import AlpacaConnection
-from botlib.brokers.alpaca.stream_base import Stream, StreamProblem
+from botlib.brokers.alpaca.order_reads import moment
+from botlib.brokers.alpaca.stream_base import Stream
 from botlib.brokers.alpaca.stream_client import bar_client, trade_client
-from botlib.brokers.base import Fill, OpenOrder
+from botlib.brokers.alpaca.submitting import check_symbols
+from botlib.brokers.event_records import BarEvent, StreamProblem, TradeEvent
 from botlib.calendars import INTERVAL_MINUTES
 from botlib.errors import InputError, nearest
 
 __all__ = ["BarEvent", "BarStream", "StreamProblem", "TradeEvent", "TradeStream"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TradeEvent:
-    """Something happened to an order.
-
-    ``event`` is Alpaca's name ("new", "fill", "partial_fill", "canceled", …). With ``source`` "backfill" the stream had
-    missed it: ``fill`` is then from the account's activities, and ``order`` is None.
-    """
-
-    event: str
-    time: pd.Timestamp
-    order: OpenOrder | None = None
-    fill: Fill | None = None
-    source: Literal["stream", "backfill"] = "stream"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BarEvent:
-    """A minute's bar of one symbol; ``time`` is its start. ``corrected``: it replaces one that came before."""
-
-    symbol: str
-    time: pd.Timestamp
-    open: float
-    high: float
-    low: float
-    close: float
-    volume: float
-    source: Literal["stream", "backfill"] = "stream"
-    corrected: bool = False
 
 
 class TradeStream(Stream[TradeEvent]):
@@ -77,13 +48,17 @@ class TradeStream(Stream[TradeEvent]):
     """
 
     _what = "trade stream"
+    _beside = " It tells of fills only: reconcile orders, which may have been canceled or have expired meanwhile."
 
     def __init__(self, broker: AlpacaBroker, on_event: Callable[[TradeEvent], object], *,
                  on_problem: Callable[[StreamProblem], object] | None = None, since: pd.Timestamp | None = None,
                  heartbeat: float = 30.0, now: Callable[[], pd.Timestamp] = lambda: pd.Timestamp.now("UTC"),
                  clock: Callable[[], float] = time.monotonic) -> None:
+        if not isinstance(broker, AlpacaBroker):
+            raise InputError(f"broker is of type {type(broker).__name__}: give an AlpacaBroker.")
         super().__init__(broker.config, on_event, on_problem, heartbeat, now, clock)
-        self._broker, self._cursor, self._primed = broker, since, since is not None
+        self._broker, self._cursor = broker, None if since is None else moment(since)
+        self._primed = since is not None
 
     def _new_client(self) -> Any:
         return trade_client(self._config, self._inbox)
@@ -101,9 +76,12 @@ class TradeStream(Stream[TradeEvent]):
     def _backfill(self) -> list[tuple[Any, TradeEvent]]:
         if not self._primed:  # nothing before the start: find where that is, by the broker's clock and its fills
             self._cursor = self._broker.clock().time
+            self._note(self._cursor)
             self._seen.update((one.key, None) for one in self._broker.fills(self._cursor - pd.Timedelta(minutes=1)))
             self._primed = True
             return []
+        if self._config.kind == "sandbox":
+            self._note(self._broker.clock().time)
         fills = self._broker.fills(self._cursor)
         if fills:  # an activity may be listed late: look back a little each time
             self._cursor = max(fills[-1].time - pd.Timedelta(minutes=5), self._cursor or fills[0].time)
@@ -140,19 +118,20 @@ class BarStream(Stream[BarEvent]):
                  since: pd.Timestamp | None = None, heartbeat: float = 90.0,
                  now: Callable[[], pd.Timestamp] = lambda: pd.Timestamp.now("UTC"),
                  clock: Callable[[], float] = time.monotonic) -> None:
+        if not isinstance(connection, AlpacaConnection):
+            raise InputError(f"connection is of type {type(connection).__name__}: give an AlpacaConnection, e.g. "
+                             "broker.connection.")
         super().__init__(connection.config, on_event, on_problem, heartbeat, now, clock)
         if feed not in ("iex", "sip"):
             raise InputError(f"feed = {feed!r} is unknown. Valid: iex, sip.")
-        if isinstance(symbols, str) or not symbols:
-            raise InputError(f"symbols = {symbols!r}: give a list of symbols, e.g. ['AAPL'].")
         minutes = INTERVAL_MINUTES.get(interval)
         if minutes is None:
             valid = [name for name, length in INTERVAL_MINUTES.items() if length]
             raise InputError(f"interval = {interval!r} is not streamed{nearest(interval, valid) or '.'} "
                              f"Valid: {', '.join(valid)}.")
-        self._connection, self._symbols, self._feed, self._minutes = connection, tuple(symbols), feed, minutes
+        self._connection, self._symbols, self._feed, self._minutes = connection, check_symbols(symbols), feed, minutes
         self._timeframe = f"{minutes}Min" if minutes < 60 else f"{minutes // 60}Hour"
-        self._since = self._cursor = since
+        self._since = self._cursor = None if since is None else moment(since)
 
     def _new_client(self) -> Any:
         return bar_client(self._config, self._inbox, self._symbols, self._feed)
@@ -175,9 +154,12 @@ class BarStream(Stream[BarEvent]):
         return (symbol, when, tuple(values.values())) if corrected else (symbol, when), event
 
     def _backfill(self) -> list[tuple[Any, BarEvent]]:
-        length = pd.Timedelta(minutes=self._minutes)
-        if self._cursor is None or self._since is None:  # bars that end after the start, by the broker's clock
-            self._since = records.clock(self._connection.read("/clock")).time - length + pd.Timedelta(1, "us")
+        length, begun = pd.Timedelta(minutes=self._minutes), self._cursor is not None and self._since is not None
+        if not begun or self._config.kind == "sandbox":
+            self._note(records.clock(self._connection.read("/clock")).time)
+        if not begun or self._since is None or self._cursor is None:  # bars that end after the start, by its clock
+            assert self._told is not None
+            self._since = self._told - length + pd.Timedelta(1, "us")
             self._cursor = self._since
         start = max(self._cursor - pd.Timedelta(minutes=5), self._since)  # some symbols may lag behind
         query = {"symbols": ",".join(self._symbols), "timeframe": self._timeframe, "limit": 10_000, "sort": "asc",

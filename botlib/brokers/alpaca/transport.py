@@ -21,7 +21,8 @@ from requests.utils import get_environ_proxies
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from botlib.brokers.alpaca.config import AlpacaConfig, is_loopback
+from botlib.brokers.alpaca.config import AlpacaConfig
+from botlib.brokers.alpaca.hosts import is_loopback
 
 _deadline = threading.local()
 _BUFFER = 65_536  # the default of 8 kB takes eight times the calls for a page of bars
