@@ -47,6 +47,10 @@ def refuse_secrets(values: Mapping[Any, Any], where: str, known: Iterable[str] =
     for path, value in _leaves(values, ()):
         name = ".".join(str(p) for p in path)
         if any(is_secret_name(p) for p in path) or any(is_secret_value(p, known) for p in (*path, value)):
+            if path == ("db",):
+                raise InputError(f"{where}: db looks like a secret, and parameters are stored in files and notebooks. "
+                                 "Put the database's URL into an environment variable and name that here, e.g. "
+                                 "env:MY_DB_URL.")
             name = name if not any(is_secret_value(p, known) for p in path) else "a name"
             raise InputError(f"{where}: {name} looks like a secret, and parameters are stored in files and notebooks. "
                              "Put it into the environment or into .env (APCA_API_KEY_ID, APCA_API_SECRET_KEY) and "
@@ -68,11 +72,12 @@ def _leaves(value: Any, path: tuple[Any, ...]) -> Iterable[tuple[tuple[Any, ...]
         yield path, value
 
 
-def environment_secrets(environ: Mapping[str, str]) -> list[str]:
-    """Values of variables whose names look like secrets, longest first; a value of several lines gives each line."""
-    found = set()
+def environment_secrets(environ: Mapping[str, str], names: Iterable[str] = ()) -> list[str]:
+    """Values of variables whose names look like secrets, or are among ``names``, longest first; a value of several
+    lines gives each line."""
+    found, also = set(), frozenset(names)
     for name, value in environ.items():
-        if is_secret_name(name):
+        if name in also or is_secret_name(name):
             found |= {line.strip() for line in (value, *value.splitlines()) if len(line.strip()) >= _SHORTEST}
     return sorted(found, key=lambda v: (-len(v), v))
 

@@ -5,7 +5,7 @@ Gates fail closed: a missing, NaN or impossible input never passes as "no risk".
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -13,8 +13,12 @@ from botlib._jit import compiled
 from botlib.errors import InputError
 from botlib.params import Model, Risk, percent
 
+if TYPE_CHECKING:
+    from botlib.gates import OrderState
+
 ACTIVE, REDUCE_ONLY, HALTED = 0, 1, 2
 """Trading states; the strictest (highest) wins. HALTED is latched: only a person lifts it."""
+STATE_NAMES = ("active", "reduce-only", "halted")
 
 PASSED = 0
 REFUSED_HALTED, REFUSED_REDUCE_ONLY, REFUSED_ORDER_LIMIT, REFUSED_POSITION_LIMIT = 1, 2, 3, 4
@@ -24,7 +28,8 @@ class SafetyControls(Model):
     """Limits that stand between a strategy and the account.
 
     Breaching the drawdown halts trading for good (the kill: working entries are cancelled, protective stops stay); the
-    daily loss allows only exits until the next session.
+    daily loss allows only exits until the next session. What says "sessions:" is checked for each order of a paper or
+    live session and not in a backtest.
     """
 
     max_drawdown_pct: float = percent(0.5, 90.0, 5.0, "kill switch: fall of equity from its peak")
@@ -33,6 +38,25 @@ class SafetyControls(Model):
     max_orders_per_day: int = Field(100, ge=1, le=10_000, description="orders a session that add risk; exits are free")
     require_explicit_enable: bool = Field(True, description="live trading needs its own flag and a typed line")
     on_kill: Literal["keep", "flatten"] = Field("keep", description="what the kill does with open positions")
+    max_order_value: float | None = Field(None, ge=1.0, le=1e9, description="sessions: largest entry; null: no limit",
+                                          json_schema_extra={"unit": "in dollars"})
+    max_gross_exposure_pct: float | None = percent(
+        5.0, 400.0, None, "sessions: longs plus shorts and in flight; null: no limit")
+    price_collar_pct: float = percent(1.0, 90.0, 20.0, "sessions: most from the last good price, for an entry")
+    max_data_age_seconds: float | None = Field(
+        None, ge=1.0, le=2_592_000.0, description="sessions: oldest bar for an entry; null: 3 bars, or a day",
+        json_schema_extra={"unit": "in seconds"})
+    max_adv_pct: float | None = percent(
+        0.25, 100.0, None, "sessions: entry's share of 20-day volume; null: no limit")
+    exits_alarm_per_day: int = Field(50, ge=1, le=10_000,
+                                     description="sessions: exits of a symbol that raise an alarm, and pass")
+
+    def validate(self, state: OrderState) -> tuple[bool, str]:  # type: ignore[override]  # pydantic's is deprecated
+        """Whether an order may be sent, and if not why: `botlib.gates.validate` with these limits, in short."""
+        from botlib.gates import validate
+
+        gate = validate(self, state)
+        return gate.ok, gate.reason
 
 
 def check_position_limits(risk: Risk, safety: SafetyControls | None) -> None:

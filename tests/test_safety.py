@@ -90,6 +90,39 @@ def test_limits_out_of_range_are_refused(values):
         SafetyControls(**values)
 
 
+@pytest.mark.parametrize(("name", "low", "high", "default", "mistakes"), [
+    ("max_order_value", 1.0, 1e9, None, [0.0, -5.0, 0.05, 1e10]),
+    ("max_gross_exposure_pct", 5.0, 400.0, None, [0.5, 1.0, 2.0, 500.0]),   # a fraction where percent is meant
+    ("price_collar_pct", 1.0, 90.0, 20.0, [0.0, 0.2, 100.0, 500.0, None]),  # always on
+    ("max_data_age_seconds", 1.0, 2_592_000.0, None, [0.0, 0.5, 1e7]),
+    ("max_adv_pct", 0.25, 100.0, None, [0.0, 0.01, 0.05, 0.1, 500.0]),
+    ("exits_alarm_per_day", 1, 10_000, 50, [0, -1, 2.5, 10_001]),
+])
+def test_the_limits_of_sessions(name, low, high, default, mistakes):
+    assert getattr(SafetyControls(), name) == default
+    for value in (low, high):
+        assert getattr(SafetyControls(**{name: value}), name) == value
+    for value in [*mistakes, NAN, math.inf, "5", True]:
+        with pytest.raises(InputError, match=f"^{name} = "):
+            SafetyControls(**{name: value})
+
+
+def test_limits_cannot_be_changed():
+    with pytest.raises(Exception, match="frozen"):
+        SafetyControls().max_drawdown_pct = 90.0
+
+
+def test_a_limit_of_sessions_says_so_and_changes_no_backtest():
+    ours = {name for name, field in SafetyControls.model_fields.items() if field.description.startswith("sessions: ")}
+    assert ours == {"max_order_value", "max_gross_exposure_pct", "price_collar_pct", "max_data_age_seconds",
+                    "max_adv_pct", "exits_alarm_per_day"}
+    strict = controls(max_order_value=1.0, max_gross_exposure_pct=5.0, price_collar_pct=1.0, max_data_age_seconds=1.0,
+                      max_adv_pct=0.25, exits_alarm_per_day=1)
+    cells, targets = {"A": [100, 100, 130, 131, 90.0]}, {"A": [0.1, None, 0.0, 0.1]}
+    usual = run(cells, targets, safety=controls())
+    assert fills(run(cells, targets, safety=strict)) == fills(usual) != []
+
+
 # --- Drawdown ---------------------------------------------------------------------------------------------------------
 
 # Half of 100,000 in A at 100.
