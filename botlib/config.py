@@ -1,195 +1,32 @@
-"""The parameters of a backtest run: the one schema of files, command line and notebook.
-
-`from_values` checks merged values (see `botlib.layers`) against it.
-"""
+"""The parameters of a backtest run; what it shares with a session stands in `botlib.run_params`."""
 
 from __future__ import annotations
 
-import datetime as dt
-import math
-import re
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from botlib.errors import DataError, InputError, nearest
-from botlib.params import Costs, Model, Risk
-from botlib.project import project_root, resolve
-from botlib.providers.base import INTERVALS, PERIODS, TICKER
-from botlib.safety import SafetyControls, check_position_limits
+from botlib.origins import MAPS, parameters_of, placed
+from botlib.run_params import DecisionParams, RunParams
 
-MAPS = ("provider_options", "strategy", "risk", "costs", "safety")
-"""Parameters that are maps; they merge name by name."""
-
-PATH_OPTIONS = ("path", "actions")
-"""Options of providers that are paths."""
-
-CACHE_FOLDER = "outputs/cache"
-"""Where bars from the network are kept, below the project's root."""
-
-LOCAL_PROVIDERS = ("sample", "file")
-"""Providers that need no cache."""
-
-_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+__all__ = ["MAPS", "BacktestParams", "from_values", "placed"]
 
 
-class BacktestParams(Model):
-    """What a backtest run takes. Frozen; unknown names, wrong types and values out of range raise `InputError`."""
+class _AccountParams(DecisionParams):
+    """The account of a backtest: a class of its own, so that in the schema's order it stands before the limits."""
 
-    name: str = Field("backtest", description="label of the run, part of its folder's name")
-    provider: str = Field("sample", description="where bars come from: sample, file or yahoo")
-    provider_options: dict[str, Any] = Field({}, description="options of that provider, e.g. the path of a file")
-    symbols: list[str] = Field(["AAPL", "FB", "GOOG", "IBM", "MSFT"], description="tickers")
-    period: str = Field("max", description="history to load, back from the last bar: " + " ".join(PERIODS))
-    start: str | None = Field(None, description="first session to use, YYYY-MM-DD; null: the first there is")
-    end: str | None = Field(None, description="last session to use, YYYY-MM-DD; null: the last there is")
-    interval: str = Field("1d", description="length of a bar: " + " ".join(INTERVALS))
-    calendar: str | None = Field("XNYS", description="exchange calendar the bars are checked against; null: unchecked")
-    regular_hours: bool = Field(False, description="true: intraday bars outside the regular session are left out")
-    signal_adjustment: Literal["raw", "split", "all"] = Field(
-        "split", description="prices the strategy sees: raw, split, or all (splits and dividends)")
-    strategy: dict[str, Any] = Field({"name": "mean_reversion_momentum"},
-                                     description="name (shipped, path.py:Class or module:Class) and its parameters")
     cash: float = Field(100_000.0, ge=1.0, le=1e12, description="starting cash, in dollars")
     convention: Literal["broker", "textbook"] = Field(
         "broker", description="broker: what Alpaca does with our orders; textbook: to compare with other engines")
-    risk: Risk = Field(Risk(), description="sizes, stop and target")
-    costs: Costs = Field(Costs(), description="commission, slippage and fees")
-    safety: SafetyControls | None = Field(SafetyControls(), description="limits that stop trading; null: none")
+
+
+class BacktestParams(RunParams, _AccountParams):
+    """What a backtest run takes. Frozen; unknown names, wrong types and values out of range raise `InputError`."""
+
+    kind: ClassVar[str] = "backtest"
+
     truncations: int = Field(24, ge=20, le=10_000, description="histories cut short to look for look-ahead")
-
-    @field_validator("name")
-    @classmethod
-    def _check_name(cls, value: str) -> str:
-        if not _LABEL.fullmatch(value):
-            raise InputError(f"name = {value!r}: it becomes part of a folder's name; use up to 64 letters, digits, "
-                             "'.', '_' and '-', beginning with a letter or digit.")
-        return value
-
-    @field_validator("symbols", mode="before")
-    @classmethod
-    def _check_symbols(cls, value: Any) -> Any:
-        if not isinstance(value, (list, tuple)):
-            raise InputError(f"symbols = {value!r}: give a list of tickers, e.g. [AAPL, MSFT].")
-        if not value:
-            raise InputError("symbols = []: give at least one ticker, e.g. [AAPL].")
-        for symbol in value:
-            if not isinstance(symbol, str):
-                raise InputError(f"symbols: {_yaml_word(symbol)} is not text; put the ticker in quotes, "
-                                 f'"{_yaml_word(symbol).upper()}".')
-            if not TICKER.fullmatch(symbol):
-                upper = symbol.strip().upper()
-                hint = f"; did you mean '{upper}'?" if TICKER.fullmatch(upper) else "."
-                raise InputError(f"symbols: {symbol!r} is not a ticker: only upper-case letters, digits, ./^=-{hint}")
-        twice = sorted({s for s in value if list(value).count(s) > 1})
-        if twice:
-            raise InputError(f"symbols: {', '.join(twice)} stands there twice; keep one.")
-        return list(value)
-
-    @field_validator("period")
-    @classmethod
-    def _check_period(cls, value: str) -> str:
-        return _one_of("period", value, PERIODS)
-
-    @field_validator("interval")
-    @classmethod
-    def _check_interval(cls, value: str) -> str:
-        return _one_of("interval", value, INTERVALS)
-
-    @field_validator("start", "end")
-    @classmethod
-    def _check_date(cls, value: str | None, info: Any) -> str | None:
-        if value is None:
-            return None
-        try:
-            return dt.date.fromisoformat(value).isoformat()
-        except ValueError:
-            raise InputError(f"{info.field_name} = {value!r}: give a date as YYYY-MM-DD, or null.") from None
-
-    @field_validator("strategy", mode="before")
-    @classmethod
-    def _check_strategy(cls, value: Any) -> Any:
-        if isinstance(value, str) and value:
-            return {"name": value}
-        if isinstance(value, Mapping) and isinstance(value.get("name"), str) and value["name"]:
-            return _finite("strategy", value)
-        raise InputError(f"strategy = {value!r}: give a map with its name, e.g. {{name: mean_reversion_momentum}}.")
-
-    @field_validator("provider_options", mode="before")
-    @classmethod
-    def _check_options(cls, value: Any) -> Any:
-        return _finite("provider_options", value) if isinstance(value, Mapping) else value
-
-    def model_post_init(self, _context: Any) -> None:
-        """Refuse dates in the wrong order, and positions larger than the safety controls allow."""
-        check_position_limits(self.risk, self.safety)
-        if self.start is not None and self.end is not None and self.end < self.start:
-            raise InputError(f"end = {self.end!r} lies before start = {self.start!r}; swap them.")
-
-    @classmethod
-    def from_notebook(cls, namespace: Mapping[str, Any]) -> BacktestParams:
-        """The parameters from a notebook's variables: ``BacktestParams.from_notebook(globals())``.
-
-        Takes the variables whose names are parameters; one that is not defined keeps its default.
-        """
-        return from_values({key: namespace[key] for key in cls.model_fields if key in namespace})
-
-    def load_strategy(self, root: str | Path | None = None) -> Any:
-        """The strategy with its parameters; relative paths start at the project's root.
-
-        Raises `StrategyError` or `InputError`, see `botlib.strategies.load`.
-        """
-        from botlib import strategies
-
-        parameters = {k: v for k, v in self.strategy.items() if k != "name"}
-        return strategies.load(self.strategy["name"], parameters, root=project_root(root))
-
-    def load_provider(self, root: str | Path | None = None) -> Any:
-        """The provider with its options; relative paths in them start at the project's root. Nothing is downloaded.
-
-        Raises `InputError`, see `botlib.providers.load`.
-        """
-        from botlib import providers
-
-        options = {k: str(resolve(v, root)) if k in PATH_OPTIONS and isinstance(v, str) else v
-                   for k, v in self.provider_options.items()}
-        return providers.load(self.provider, **options)
-
-    def load_bars(self, root: str | Path | None = None) -> Any:
-        """Checked `Bars` of these symbols, with their splits and dividends when the provider knows them.
-
-        Bars of a file that are shorter than ``interval`` are resampled to it.
-
-        Raises `InputError`, `DataError` or `ProviderError`.
-        """
-        from botlib import providers
-        from botlib.bars import Bars
-
-        provider = self.load_provider(root)
-        if self.provider not in LOCAL_PROVIDERS:
-            provider = providers.CachedProvider(provider, project_root(root) / CACHE_FOLDER)
-        held = provider.held_interval(self.symbols) if self.provider == "file" else self.interval
-        interval = min(held, self.interval, key=INTERVALS.index)
-        frame = provider.download_bars(symbols=self.symbols, period=self.period, interval=interval)
-        if self.provider == "file":
-            provider.refuse_bad_rows(frame)
-        adjustment = getattr(provider, "adjustment", "raw")
-        known = adjustment == "raw" and getattr(provider, "knows_actions", True)
-        actions = provider.actions(self.symbols) if known else None
-        bars = Bars.from_frame(frame, self.calendar, interval=interval, adjustment=adjustment, actions=actions,
-                               regular_hours=self.regular_hours)
-        if interval != self.interval:
-            bars = bars.resample(self.interval)
-        if self.start is None and self.end is None:
-            return bars
-        after = None if self.end is None else dt.date.fromisoformat(self.end) + dt.timedelta(days=1)
-        try:
-            return bars.between(self.start, after)
-        except DataError:
-            raise InputError(f"start = {self.start or 'none'}, end = {self.end or 'none'}: no bars lie between them; "
-                             f"there are bars from {bars.index[0].date()} to {bars.index[-1].date()}.") from None
 
     def backtest(self, bars: Any, strategy: Any) -> Any:
         """`botlib.backtest` with these parameters' cash, risk, costs, safety and convention; its warnings stand in
@@ -203,29 +40,6 @@ class BacktestParams(Model):
                                    "backtest; give provider_options.actions, or say provider_options.adjustment.")
         return result
 
-    def plain(self) -> dict[str, Any]:
-        """The complete values as maps, lists, text and numbers, in the schema's order."""
-        return self.model_dump()
-
-
-def _yaml_word(value: object) -> str:
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _finite(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    for key, value in values.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise InputError(f"{section}.{key} = {value!r}: it must be a finite number.")
-    return dict(values)
-
-
-def _one_of(name: str, value: str, valid: Sequence[str]) -> str:
-    if value not in valid:
-        raise InputError(f"{name} = {value!r}{nearest(value, valid) or '.'} Valid: {', '.join(valid)}.")
-    return value
-
 
 def from_values(values: Mapping[str, Any], origins: Mapping[str, str] | None = None) -> BacktestParams:
     """`BacktestParams` from a merged map; a refusal names each parameter in full and where its value came from.
@@ -235,38 +49,4 @@ def from_values(values: Mapping[str, Any], origins: Mapping[str, str] | None = N
     InputError
         One sentence for each wrong value.
     """
-    try:
-        params: BacktestParams = BacktestParams.from_mapping(values)
-        return params
-    except InputError as error:
-        lines = [_with_origin(_full_name(line), origins or {}) for line in str(error).splitlines()]
-        raise InputError("\n".join(lines)) from None
-
-
-def _full_name(line: str) -> str:
-    """'risk: max_position_pct = …' as 'risk.max_position_pct = …'."""
-    section, colon, rest = line.partition(": ")
-    if not colon or section not in MAPS:
-        return line
-    if rest.startswith("unknown parameter '"):
-        return rest.replace("unknown parameter '", f"unknown parameter '{section}.", 1)
-    return f"{section}.{rest}" if re.match(r"\w+ = ", rest) else line
-
-
-def _with_origin(line: str, origins: Mapping[str, str]) -> str:
-    unknown = re.match(r"unknown parameter '(\w+(?:\.\w+)*)", line)
-    names = [unknown[1]] if unknown else re.findall(r"^\w+(?:\.\w+)*|\w+(?:\.\w+)*(?= = )", line)
-    return placed(line, {name: origins[name] for name in names if name in origins})
-
-
-def placed(text: str, origins: Mapping[str, str]) -> str:
-    """A sentence with the place that each value in it came from, in front; ``origins`` maps their names to it."""
-    if not origins:
-        return text
-    places = list(dict.fromkeys(origins.values()))
-    if not any(place.endswith(".ipynb") for place in places):  # in the words of the file, where None is null
-        text = re.sub(r"^([\w.]+) = None(?=[:;])", r"\1 is null (empty)", text)
-    if len(places) > 1:
-        places = [f"{place} ({', '.join(name.split('.')[-1] for name, of in origins.items() if of == place)})"
-                  for place in places]
-    return f"{', '.join(places)}: {text}"
+    return parameters_of(BacktestParams, values, origins)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from botlib.backtesting import backtest, own_warmup, strategy_targets, warmup_bars
+from botlib.backtesting import backtest, strategy_targets, warmup_bars
 from botlib.bars import FIELDS, Bars
 from botlib.engine.state import STOP_LEG, TARGET_LEG
 from botlib.errors import InputError, StrategyError, checked
+from botlib.strategies.base import own_warmup
 from botlib.tables import TextTable
 
 if TYPE_CHECKING:

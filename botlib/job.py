@@ -9,14 +9,23 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from botlib import calendars, hygiene, notebook_params, project, yamlfile
-from botlib.config import BacktestParams, from_values, placed
+from botlib.config import BacktestParams
 from botlib.errors import InputError, nearest
 from botlib.layers import Layer, merge, parse_set
+from botlib.origins import parameters_of, placed
+from botlib.run_params import RunParams
+from botlib.session_config import LiveParams, SessionParams
 
-NOTEBOOKS = {"backtest": "notebooks/10_backtest.ipynb"}
+P = TypeVar("P", bound=RunParams)
+
+SCHEMAS: dict[str, type[RunParams]] = {cls.kind: cls for cls in (BacktestParams, SessionParams, LiveParams)}
+"""The parameters of each kind of run."""
+
+NOTEBOOKS = {"backtest": "notebooks/10_backtest.ipynb", "paper": "notebooks/30_paper.ipynb",
+             "live": "notebooks/40_live.ipynb"}
 """The notebook of each kind of run."""
 
 SCHEMA_ORIGIN = "default"
@@ -29,13 +38,13 @@ class Job:
     Attributes
     ----------
     kind : str
-        Kind of run, "backtest".
+        Kind of run: "backtest", "paper" or "live".
     root, notebook : pathlib.Path
         The project's folder and the notebook to execute, absolute.
     source : str
         The notebook's text as read when the job was made: what is checked is what runs.
-    params : BacktestParams
-        Every value, the strategy's parameters included.
+    params : RunParams
+        Of the kind's schema, see `SCHEMAS`: every value, the strategy's parameters included.
     origins : dict of str to str
         Where each dotted name's value came from: "default", the notebook, a parameter file, "--set" or a flag.
     takes : tuple of str
@@ -48,7 +57,7 @@ class Job:
     root: Path
     notebook: Path
     source: str
-    params: BacktestParams
+    params: RunParams
     origins: dict[str, str]
     takes: tuple[str, ...]
     strategy_file: Path | None = None
@@ -68,7 +77,7 @@ def prepare(kind: str = "backtest", *, notebook: str | Path | None = None, confi
     Parameters
     ----------
     kind : str
-        Kind of run; names the notebook when none is given.
+        Kind of run; says which parameters there are, and names the notebook when none is given.
     notebook : path, optional
         Another notebook with a ``parameters`` cell.
     configs : sequence of paths
@@ -89,6 +98,7 @@ def prepare(kind: str = "backtest", *, notebook: str | Path | None = None, confi
     """
     if kind not in NOTEBOOKS:
         raise InputError(f"kind = {kind!r}{nearest(kind, NOTEBOOKS) or '.'} Valid: {', '.join(NOTEBOOKS)}.")
+    schema = SCHEMAS[kind]
     base = project.project_root(root)
     path = project.existing_file(notebook or NOTEBOOKS[kind], base, "notebook")
     where = project.shown(path, base)
@@ -98,17 +108,17 @@ def prepare(kind: str = "backtest", *, notebook: str | Path | None = None, confi
     if notebook_params.OUTPUT_DIR not in cell:
         raise InputError(f"notebook {where}: its parameters cell has no {notebook_params.OUTPUT_DIR}; add the line "
                          f'{notebook_params.OUTPUT_DIR} = "", where the runner says where results go.')
-    layers = [Layer(BacktestParams().plain(), SCHEMA_ORIGIN),
+    layers = [Layer(schema().plain(), SCHEMA_ORIGIN),
               Layer({k: v for k, v in cell.items() if k != notebook_params.OUTPUT_DIR}, where)]
     layers += [_config(c, base) for c in configs]
-    command_line = [parse_set(sets), *(Layer({k: v}, f"--{k}") for k, v in (flags or {}).items())]
+    command_line = [parse_set(sets, schema), *(Layer({k: v}, f"--{k}") for k, v in (flags or {}).items())]
     layers.append(Layer(*merge(command_line)))  # one layer: a --set belongs to the strategy that a flag names
     for layer in layers[1:]:
         origin = layer.origin if isinstance(layer.origin, str) else "command line"
         hygiene.refuse_secrets(layer.values, origin, secrets)
     values, origins = merge(layers)
-    params = from_values(values, origins)
-    _refuse_untaken(values, origins, cell, where)
+    params = parameters_of(schema, values, origins)
+    _refuse_untaken(schema().plain(), values, origins, cell, where)
     params, origins, strategy_file = with_strategy(params, origins, base)
     params.load_provider(base)  # reads no data, but refuses a wrong name or option
     if params.calendar is not None:
@@ -122,9 +132,9 @@ def _config(path: str | Path, root: Path) -> Layer:
     return Layer(yamlfile.read(full, where), where)
 
 
-def _refuse_untaken(values: Mapping[str, Any], origins: Mapping[str, str], cell: Mapping[str, Any], where: str) -> None:
+def _refuse_untaken(usual: Mapping[str, Any], values: Mapping[str, Any], origins: Mapping[str, str],
+                    cell: Mapping[str, Any], where: str) -> None:
     """A value that the notebook never reads would be ignored in silence; one equal to the default says nothing."""
-    usual = BacktestParams().plain()
     for name in values:
         if name not in cell and values[name] != usual[name]:
             origin = next((o for k, o in origins.items() if k.split(".")[0] == name and o != SCHEMA_ORIGIN), "")
@@ -132,8 +142,7 @@ def _refuse_untaken(values: Mapping[str, Any], origins: Mapping[str, str], cell:
                              "add it there or take it out here.")
 
 
-def with_strategy(params: BacktestParams, origins: Mapping[str, str],
-                  root: Path) -> tuple[BacktestParams, dict[str, str], Path | None]:
+def with_strategy(params: P, origins: Mapping[str, str], root: Path) -> tuple[P, dict[str, str], Path | None]:
     """The parameters with every parameter of the strategy filled in, checked by the strategy itself; and its file.
 
     Raises
@@ -142,7 +151,7 @@ def with_strategy(params: BacktestParams, origins: Mapping[str, str],
         The strategy cannot be loaded, or refuses a parameter.
     """
     from botlib.strategies import SHIPPED
-    from botlib.strategies.base import parameters
+    from botlib.strategies.members import spelled_out
 
     name = params.strategy["name"]
     try:  # what a user's module prints when it is loaded has no place here
@@ -150,11 +159,11 @@ def with_strategy(params: BacktestParams, origins: Mapping[str, str],
             loaded = params.load_strategy(root)
     except InputError as error:
         raise type(error)(_where_from(str(error), origins)) from None
-    full = {"name": name, **{f.name: getattr(loaded, f.name) for f in parameters(loaded) if f.init}}
+    full = spelled_out(params.strategy, loaded)
     known = {**origins, **{f"strategy.{k}": origins.get(f"strategy.{k}", "strategy default") for k in full}}
     place = SHIPPED.get(name, name).rpartition(":")[0]
     file = root / place if place.endswith(".py") else _file_of(loaded)
-    return from_values({**params.plain(), "strategy": full}, known), known, file
+    return parameters_of(type(params), {**params.plain(), "strategy": full}, known), known, file
 
 
 def _where_from(text: str, origins: Mapping[str, str]) -> str:

@@ -10,8 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from botlib import yamlfile
-from botlib.config import MAPS, BacktestParams
+from botlib.config import BacktestParams
 from botlib.errors import InputError, nearest
+from botlib.origins import MAPS
+from botlib.run_params import RunParams
 
 
 class Layer(NamedTuple):
@@ -81,8 +83,10 @@ def _origin(origin: str | Mapping[str, str], dotted: str) -> str:
     return origin if isinstance(origin, str) else origin[dotted]
 
 
-def parse_set(items: Sequence[str]) -> Layer:
+def parse_set(items: Sequence[str], schema: type[RunParams] = BacktestParams) -> Layer:
     """The layer that ``--set a.b=value`` makes; values are YAML 1.2, so ``null``, ``[AAPL, MSFT]`` and ``1e-3`` work.
+
+    ``schema`` gives the names there are, for a hint.
 
     Raises
     ------
@@ -100,7 +104,7 @@ def parse_set(items: Sequence[str]) -> Layer:
             raise InputError(f"--set {item}: the value is missing; write null for none, \"''\" for empty text.")
         if len(parts) > 1 and parts[0] not in MAPS:
             raise InputError(f"--set {name}: unknown parameter '{name.strip()}'"
-                             + _hint(parts[0], (*BacktestParams.model_fields,)))
+                             + _hint(parts[0], (*schema.model_fields,)))
         layer: dict[str, Any] = {parts[-1]: yamlfile.parse(text, f"--set {name.strip()}")}
         for part in reversed(parts[:-1]):
             layer = {part: layer}

@@ -15,7 +15,7 @@ def strategies() -> str:
     for name in SHIPPED:
         strategy = load(name)
         parts.append(f"{name}\n  {_summary(type(strategy))}")
-        parts += [f"    {row.Index:<25}{row.default!s:<9}{_range(row.low, row.high):<16}{row.help}"
+        parts += [f"    {row.Index:<25}{_default(row.default):<9}{_range(row.low, row.high):<16}{row.help}"
                   for row in describe(strategy).itertuples()]
         parts.append("")
     return "\n".join([*parts, "Choose one with --strategy NAME, change it with --set strategy.PARAMETER=VALUE.",
@@ -33,6 +33,13 @@ def providers() -> str:
 
 def _summary(thing: Any) -> str:
     return (inspect.getdoc(thing) or "").split("\n\n")[0].replace("\n", " ").replace("``", "")
+
+
+def _default(value: Any) -> str:
+    """As text; strategies by their classes' names."""
+    if isinstance(value, tuple):
+        return ", ".join(type(one).__name__ if hasattr(one, "targets") else str(one) for one in value) + " "
+    return str(value)
 
 
 def _range(low: float, high: float) -> str:

@@ -146,8 +146,14 @@ def settings_table(result: Any) -> pd.DataFrame:
 def _strategy_rows(strategy: Any) -> list[tuple[str, str, str]]:
     if not dataclasses.is_dataclass(strategy):
         return []
-    return [(f.name, _value(getattr(strategy, f.name)), str(f.metadata.get("help", "")))
-            for f in dataclasses.fields(strategy)]
+    rows = []
+    for f in dataclasses.fields(strategy):
+        value, meaning = getattr(strategy, f.name), str(f.metadata.get("help", ""))
+        if isinstance(value, tuple) and any(hasattr(one, "targets") for one in value):  # strategies: a row each
+            rows += [(f"{f.name}, number {n}", _value(one), meaning) for n, one in enumerate(value, 1)]
+        else:
+            rows.append((f.name, _value(value), meaning))
+    return rows
 
 
 def _model_rows(model: BaseModel) -> list[tuple[str, str, str]]:

@@ -15,6 +15,14 @@ from botlib.provenance import write_json
 
 RESULT = "result.json"
 KEYS = ("status", "metrics", "benchmark", "halts", "checks", "data_hash", "strategy_hash", "warnings")
+SESSION_KEYS = ("status", "summary", "data_hash", "strategy_hash", "params_hash", "limits_hash", "warnings")
+KEYS_OF = {"backtest": KEYS, "paper": SESSION_KEYS, "live": SESSION_KEYS}
+"""What the result of each kind of run holds."""
+
+SUMMARY = ("iterations", "total_trades", "total_pnl", "status", "reason")
+"""What a session's result says of how it went."""
+
+_SAVES = {"backtest": "save_result", "paper": "save_session", "live": "save_session"}
 
 
 def save_result(output_dir: str | os.PathLike[str], *, metrics: Mapping[str, float], benchmark: Mapping[str, float],
@@ -41,12 +49,43 @@ def save_result(output_dir: str | os.PathLike[str], *, metrics: Mapping[str, flo
     InputError
         ``output_dir`` is no folder, or one that cannot be written.
     """
+    rows = halts.to_dict("records") if hasattr(halts, "to_dict") else halts
+    _save(output_dir, {"status": "ok", "metrics": dict(metrics), "benchmark": dict(benchmark), "halts": list(rows),
+                       "checks": checks, "data_hash": data_hash, "strategy_hash": strategy_hash,
+                       "warnings": [str(w) for w in warnings]})
+
+
+def save_session(output_dir: str | os.PathLike[str], *, summary: Any, strategy_hash: str, params_hash: str,
+                 limits_hash: str, data_hash: str | None = None, warnings: Any = ()) -> None:
+    """As `save_result`, of a paper or live session that has ended in order, whatever its outcome.
+
+    Parameters
+    ----------
+    output_dir : path
+        The notebook's ``output_dir``, set by the runner.
+    summary : mapping or object
+        iterations, total_trades, total_pnl (dollars), status ("success", "user-cancelled", …) and reason, as names or
+        attributes.
+    strategy_hash, params_hash, limits_hash : str
+        What traded, see `botlib.terms`.
+    data_hash : str or None
+        Identity of the bars when they are those of a replay; None: they came as the session went on.
+    warnings : iterable of str
+
+    Raises
+    ------
+    InputError
+        ``output_dir`` is no folder, or one that cannot be written.
+    """
+    known = summary if isinstance(summary, Mapping) else {name: getattr(summary, name, None) for name in SUMMARY}
+    _save(output_dir, {"status": "ok", "summary": {name: known.get(name) for name in SUMMARY},
+                       "data_hash": data_hash, "strategy_hash": strategy_hash, "params_hash": params_hash,
+                       "limits_hash": limits_hash, "warnings": [str(w) for w in warnings]})
+
+
+def _save(output_dir: str | os.PathLike[str], value: Mapping[str, Any]) -> None:
     if not str(output_dir):
         return
-    rows = halts.to_dict("records") if hasattr(halts, "to_dict") else halts
-    value = {"status": "ok", "metrics": dict(metrics), "benchmark": dict(benchmark), "halts": list(rows),
-             "checks": checks, "data_hash": data_hash, "strategy_hash": strategy_hash,
-             "warnings": [str(w) for w in warnings]}
     folder = resolve(output_dir)
     if not folder.is_dir():
         raise InputError(f"output_dir = {str(output_dir)!r}: there is no such folder; make it, or give '' to write "
@@ -94,8 +133,8 @@ def jsonable(value: Any) -> Any:
     return value if value is None or isinstance(value, (bool, int, str)) else str(value)
 
 
-def read_result(folder: Path) -> dict[str, Any]:
-    """result.json of a run.
+def read_result(folder: Path, kind: str = "backtest") -> dict[str, Any]:
+    """result.json of a run of this kind.
 
     Raises
     ------
@@ -105,10 +144,10 @@ def read_result(folder: Path) -> dict[str, Any]:
     try:
         value = json.loads((folder / RESULT).read_text(encoding="utf-8"), parse_constant=_no_constant)
     except FileNotFoundError:
-        raise ValueError(f"the notebook ended without writing {RESULT}; its last cell calls save_result") from None
+        raise ValueError(f"the notebook ended without writing {RESULT}; its last cell calls {_SAVES[kind]}") from None
     except ValueError:
         raise ValueError(f"the notebook's {RESULT} is not valid JSON") from None
-    missing = [k for k in KEYS if not isinstance(value, dict) or k not in value]
+    missing = [k for k in KEYS_OF[kind] if not isinstance(value, dict) or k not in value]
     if missing:
         raise ValueError(f"the notebook's {RESULT} lacks {', '.join(missing)}")
     if value["status"] != "ok":

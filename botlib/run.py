@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from botlib import errors, hygiene, kernel, notebook_params, provenance, yamlfile
-from botlib.config import BacktestParams
 from botlib.errors import BotlibError, InputError, RunFailed, RunStopped, StrategyFailed
 from botlib.job import Job, first_line
 from botlib.project import resolve, shown
 from botlib.result_file import read_result
+from botlib.run_params import RunParams
 from botlib.runfolder import LOG, NOTEBOOK, PARAMETERS, PROVENANCE, RunFolder
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -30,7 +30,7 @@ class RunResult:
     folder: Path
     notebook: Path
     result: dict[str, Any]
-    params: BacktestParams
+    params: RunParams
 
 
 def execute(job: Job, *, output: str | os.PathLike[str] = "outputs", progress: bool = False) -> RunResult:
@@ -53,14 +53,14 @@ def execute(job: Job, *, output: str | os.PathLike[str] = "outputs", progress: b
     RunFailed, RunStopped
         A crash, also of the strategy's own code, or a signal; the folder ``…_failed`` is left.
     """
-    secrets = hygiene.environment_secrets(os.environ)
+    secrets = hygiene.environment_secrets(os.environ, job.params.variables())
     with kernel.stop_signals() as kernels:
         folder = RunFolder.make(job, resolve(output, job.root))
         try:
             provenance.write_json(folder.path / PROVENANCE, folder.record)
             provenance.write_atomically(folder.path / PARAMETERS, parameters_file(job, folder.name))
             _run_notebook(job, folder, secrets, progress, kernels)
-            result = _verified(folder)
+            result = _verified(folder, job.kind)
             final = folder.finish("ok", "", secrets, result=result)
         except BaseException as error:
             try:
@@ -80,7 +80,7 @@ def _run_notebook(job: Job, folder: RunFolder, secrets: list[str], progress: boo
             log=folder.path / LOG, secrets=secrets, progress=progress, kernels=kernels)
 
 
-def _verified(folder: RunFolder) -> dict[str, Any]:
+def _verified(folder: RunFolder, kind: str) -> dict[str, Any]:
     """The notebook's result, if it really ran to its end and wrote one."""
     notebook = json.loads((folder.path / NOTEBOOK).read_text(encoding="utf-8"))
     skipped = [n for n, c in enumerate(notebook["cells"], 1)
@@ -89,7 +89,7 @@ def _verified(folder: RunFolder) -> dict[str, Any]:
     if skipped:
         raise RunFailed(f"the notebook ended early: cell {skipped[0]} never ran")
     try:
-        return read_result(folder.path)
+        return read_result(folder.path, kind)
     except ValueError as error:
         raise RunFailed(str(error)) from None
 
@@ -149,5 +149,5 @@ def _told(error: BaseException, known: tuple[type[BotlibError], str] | None, job
 
 def parameters_file(job: Job, head: str) -> str:
     """The run's parameters, complete, as a file for ``--config``."""
-    comments = {name: field.description or "" for name, field in BacktestParams.model_fields.items()}
+    comments = {name: field.description or "" for name, field in type(job.params).model_fields.items()}
     return yamlfile.dump(job.values, comments=comments, head=f"Parameters of {head}; run again: --config THIS_FILE")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import keyword
 import re
 from pathlib import Path
 
-from botlib import notebook_params
+from botlib import notebook_params, yamlfile
 from botlib.errors import InputError
-from botlib.job import Job, prepare
+from botlib.job import SCHEMAS, Job, prepare
 from botlib.project import existing_file, is_library, project_root, resolve, shown
-from botlib.runfolder import NOTEBOOK, PARAMETERS
+from botlib.runfolder import NOTEBOOK, PARAMETERS, PROVENANCE
 
 DRAFTS = "outputs/drafts"
 
@@ -159,14 +160,15 @@ def open_draft(file: str | Path, *, notebook: str | Path | None = None, root: st
     if path.is_dir() and not is_run:
         raise InputError(f"open {shown(path, base)}: this folder is no run; a run holds {NOTEBOOK} and {PARAMETERS}.")
     if is_run:
-        job = prepare("backtest", notebook=notebook or folder / NOTEBOOK, configs=[folder / PARAMETERS], root=base)
+        job = prepare(_kind_of_run(folder), notebook=notebook or folder / NOTEBOOK, configs=[folder / PARAMETERS],
+                      root=base)
         stem = folder.name
     else:
         path = existing_file(file, base, "parameter file")
         if path.suffix == ".ipynb":
             raise InputError(f"open {shown(path, base)}: give a parameter file or a run folder; a notebook opens as it "
                              f"is with: jupyter lab {shown(path, base)}")
-        job = prepare("backtest", notebook=notebook, configs=[path], root=base)
+        job = prepare(_kind_of_file(path, base), notebook=notebook, configs=[path], root=base)
         stem = path.stem
     target = base / DRAFTS / f"{stem}.ipynb"
     number = 2
@@ -174,3 +176,20 @@ def open_draft(file: str | Path, *, notebook: str | Path | None = None, root: st
         target = base / DRAFTS / f"{stem}-{number}.ipynb"
         number += 1
     return _write_draft(job, target)
+
+
+def _kind_of_run(folder: Path) -> str:
+    try:
+        kind = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))["kind"]
+    except (OSError, ValueError, KeyError, TypeError):
+        kind = None
+    return kind if kind in SCHEMAS else "backtest"
+
+
+def _kind_of_file(path: Path, root: Path) -> str:
+    """By the file's name, else by what it holds: names that only sessions know make it a paper session."""
+    if path.stem in SCHEMAS:
+        return path.stem
+    names = set(yamlfile.read(path, shown(path, root)))
+    ours, theirs = SCHEMAS["backtest"].model_fields, SCHEMAS["paper"].model_fields
+    return "paper" if names & (set(theirs) - set(ours)) and not names & (set(ours) - set(theirs)) else "backtest"

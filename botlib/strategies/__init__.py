@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING, Any
 from botlib.strategies.base import Strategy, StrategyLike, param
 
 if TYPE_CHECKING:
+    from botlib.strategies.blend import Blend
     from botlib.strategies.loading import describe, load, strategy_hash
     from botlib.strategies.mean_reversion_momentum import MeanReversionMomentum
     from botlib.strategies.momentum_rotation import MomentumRotation
     from botlib.strategies.moving_average_cross import MovingAverageCross
     from botlib.strategies.targets import check_targets, targets_from_signals
 
-__all__ = ["SHIPPED", "MeanReversionMomentum", "MomentumRotation", "MovingAverageCross", "Strategy", "StrategyLike",
-           "check_targets", "describe", "load", "param", "strategy_hash", "targets_from_signals"]
+__all__ = ["SHIPPED", "Blend", "MeanReversionMomentum", "MomentumRotation", "MovingAverageCross", "Strategy",
+           "StrategyLike", "check_targets", "describe", "load", "param", "strategy_hash", "targets_from_signals"]
 
 # The strategies that ship, by the name that parameter files use.
 SHIPPED = MappingProxyType({
+    "blend": "botlib.strategies.blend:Blend",
     "mean_reversion_momentum": "botlib.strategies.mean_reversion_momentum:MeanReversionMomentum",
     "momentum_rotation": "botlib.strategies.momentum_rotation:MomentumRotation",
     "moving_average_cross": "botlib.strategies.moving_average_cross:MovingAverageCross",

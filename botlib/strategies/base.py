@@ -36,6 +36,9 @@ from botlib.bars import Bars
 from botlib.errors import InputError, StrategyError, nearest
 
 UNITS = ("weight", "shares")
+MEMBERS = "members"
+"""In a field's metadata: the parameter holds strategies, a tuple of them."""
+
 _PLAIN = {"int": int, "float": float, "str": str, "bool": bool}
 
 
@@ -88,7 +91,8 @@ class Strategy:
     - One that adds to a position, or opens one, is an entry: it needs buying power, carries the bracket legs of `Risk`
       around its own price, and is refused whole when a limit forbids it (``result.orders`` says which). A partly filled
       entry is over with the bar that filled it: the rest is cancelled, the legs protect what was bought from the next
-      bar on.
+      bar on. Where `Risk` has one leg only, other entries of the symbol that still work make way for it.
+    - A stop that the last price has reached is refused: a sell stop lies below it, a buy stop above.
     - One against a position is an exit. It never sells more than is held, and cancels entries of the symbol that still
       work. A market exit ends the legs; a limit or stop exit is refused while legs hold the shares.
     - What a reduction, or a cancelled or expired exit, leaves is protected again from the next bar on.
@@ -170,6 +174,16 @@ def _undeclared(cls: type) -> list[str]:
     except NameError:  # newer Pythons look names up only now
         annotated = {}
     return fields + [k for k, a in annotated.items() if k not in ("unit", "warmup") and "ClassVar" not in str(a)]
+
+
+def own_warmup(bars: Bars, warmup: int) -> dict[int, int]:
+    """For each symbol that begins later than the panel: the first row with ``warmup`` bars of its own before it."""
+    late = np.flatnonzero(np.isnan(bars.close[0])) if len(bars) else ()
+    rows = {}
+    for i in late:
+        own = np.flatnonzero(~np.isnan(bars.close[:, i]))
+        rows[int(i)] = int(own[warmup]) if len(own) > warmup else len(bars)
+    return rows
 
 
 def parameters(strategy: Any) -> tuple[dataclasses.Field[Any], ...]:

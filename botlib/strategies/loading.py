@@ -15,6 +15,7 @@ import traceback
 import types
 import weakref
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import pandas as pd
 from botlib.errors import BotlibError, InputError, StrategyError, nearest
 from botlib.strategies import SHIPPED
 from botlib.strategies.base import Strategy, allowed_kinds, check_class, check_names, check_parameters, parameters
+from botlib.strategies.members import with_members
 
 # Source text of classes that were loaded from a file; such a module is not in sys.modules, where inspect would look.
 _SOURCES: weakref.WeakKeyDictionary[type, str] = weakref.WeakKeyDictionary()
@@ -50,7 +52,7 @@ def load(spec: Any, params: Mapping[str, Any] | None = None, *, root: str | Path
     """
     cls = _find(spec, Path(root)) if isinstance(spec, str) else spec if isinstance(spec, type) else type(spec)
     check_class(cls)
-    values = _known_parameters(cls, params or {})
+    values = with_members(cls, _known_parameters(cls, params or {}), partial(load, root=root))
     strategy = _build(cls, spec if isinstance(spec, cls) else None, values)
     check_parameters(strategy)
     _check_warmup(strategy)
@@ -83,13 +85,14 @@ def strategy_hash(strategy: Any) -> str:
     """sha256 (hex) of what the strategy is: its source and its parameter values. The same in every process.
 
     The source is that of the class and of those it inherits from, up to `Strategy`: the whole module of a class in a
-    file or package, the class statement of one in a notebook cell, the bytecode where there is no source at all.
+    file or package, the class statement of one in a notebook cell, the bytecode where there is no source at all. A
+    strategy that holds others, as `botlib.Blend` does, counts the hashes of these.
     """
     cls = type(strategy)
     identity = {
         "scheme": 1,
         "sources": [[base.__qualname__, _source(base)] for base in cls.__mro__ if not _is_foundation(base)],
-        "parameters": {field.name: repr(getattr(strategy, field.name)) for field in _parameters(cls)},
+        "parameters": {field.name: _identity(getattr(strategy, field.name)) for field in _parameters(cls)},
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
@@ -237,6 +240,15 @@ def _check_warmup(strategy: Any) -> None:
 
 
 # --- identity ------------------------------------------------------------------------------------------------------
+
+
+def _identity(value: Any) -> Any:
+    """A parameter as text; of a strategy its hash, which its own text does not cover."""
+    if hasattr(value, "targets") or hasattr(value, "on_bar"):
+        return strategy_hash(value)
+    if isinstance(value, tuple) and any(hasattr(one, "targets") for one in value):
+        return [_identity(one) for one in value]
+    return repr(value)
 
 
 def _is_foundation(cls: type) -> bool:
