@@ -15,24 +15,32 @@ if TYPE_CHECKING:
     from botlib.config import BacktestParams
     from botlib.errors import BotlibError, BotlibWarning, DataError, InputError, ProviderError, StrategyError
     from botlib.honesty import check_honesty
+    from botlib.live import Session, run_live_paper_trading, run_live_real_trading, start_session
     from botlib.orders import Cancel, Order, WorkingOrder, buy, cancel, sell
     from botlib.params import Costs, Risk
     from botlib.result import BacktestResult
-    from botlib.result_file import save_backtest
+    from botlib.result_file import save_backtest, save_session
+    from botlib.repository import Repository
     from botlib.safety import SafetyControls
-    from botlib.strategies import Strategy, param, targets_from_signals
+    from botlib.session.summary import LiveTradingSummary
+    from botlib.session_config import LiveParams, SessionParams
+    from botlib.strategies import Blend, Strategy, param, targets_from_signals
     from botlib.view import View
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "BacktestParams": "config", "BacktestResult": "result", "Bars": "bars", "BotlibError": "errors",
-    "BotlibWarning": "errors", "Cancel": "orders", "Costs": "params", "DataError": "errors", "InputError": "errors",
-    "Order": "orders", "OrderRequest": "alpaca_rules", "ProviderError": "errors", "Risk": "params",
-    "SafetyControls": "safety", "Strategy": "strategies", "StrategyError": "errors", "View": "view",
+    "BacktestParams": "config", "BacktestResult": "result", "Bars": "bars", "Blend": "strategies",
+    "BotlibError": "errors", "BotlibWarning": "errors", "Cancel": "orders", "Costs": "params",
+    "DataError": "errors", "InputError": "errors", "LiveParams": "session_config", "LiveTradingSummary": "session.summary", "Order": "orders",
+    "OrderRequest": "alpaca_rules", "ProviderError": "errors", "Repository": "repository", "Risk": "params",
+    "SafetyControls": "safety", "Session": "live",
+    "SessionParams": "session_config", "Strategy": "strategies", "StrategyError": "errors", "View": "view",
     "WorkingOrder": "orders",
-    "backtest": "backtesting", "buy": "orders", "cancel": "orders", "check_honesty": "honesty", "param": "strategies",
-    "save_backtest": "result_file", "sell": "orders", "targets_from_signals": "strategies",
+    "backtest": "backtesting", "buy": "orders", "cancel": "orders", "check_honesty": "honesty",
+    "param": "strategies", "run_live_paper_trading": "live", "run_live_real_trading": "live",
+    "save_backtest": "result_file", "save_session": "result_file", "sell": "orders",
+    "start_session": "live", "targets_from_signals": "strategies",
 }
 _MODULES = ("brokers", "explore", "indicators", "metrics", "providers", "report", "rules", "sandbox", "strategies")
 

@@ -14,14 +14,14 @@ import numpy as np
 
 from botlib import adjust, engine
 from botlib.bars import Bars
-from botlib.engine.book import Book, market_arrays, packed_settings
+from botlib.engine.book import Book, MarketArrays, market_arrays, packed_settings
 from botlib.engine.state import ACTION, DIVIDEND, FEES, LAST, OUTSIDE, REGULAR, SPLIT
 from botlib.errors import BotlibError, InputError, StrategyError, StrategyFailed, nearest, require, warn
 from botlib.params import Costs, Risk
 from botlib.refusals import refused_orders
 from botlib.result import BacktestResult
 from botlib.safety import SafetyControls, check_position_limits
-from botlib.strategies.base import Strategy
+from botlib.strategies.base import Strategy, own_warmup
 from botlib.strategies.targets import check_targets
 from botlib.view import run_on_bar
 
@@ -34,7 +34,7 @@ _DEFAULT_RISK, _DEFAULT_COSTS, _DEFAULT_SAFETY = Risk(), Costs(), SafetyControls
 def backtest(bars: Bars, strategy: Any, *, cash: float = 100_000.0, risk: Risk = _DEFAULT_RISK,
              costs: Costs = _DEFAULT_COSTS, safety: SafetyControls | None = _DEFAULT_SAFETY,
              convention: Convention = "broker",
-             signal_adjustment: Adjustment = "split", quiet: bool = False,
+             signal_adjustment: Adjustment = "split", quiet: bool = False, decide_from: int = 0,
              progress: Callable[[range], Iterable[int]] | None = None) -> BacktestResult:
     """Trade a strategy on history.
 
@@ -59,6 +59,9 @@ def backtest(bars: Bars, strategy: Any, *, cash: float = 100_000.0, risk: Risk =
         Prices the strategy sees: "raw", "split" or "all" (splits and dividends). Orders always use raw prices.
     quiet : bool
         Keep warnings in ``result.warnings`` only.
+    decide_from : int
+        Number of the first bar that may be decided on: what lies before it is history, as for a session that begins
+        there. The strategy's warm-up comes first.
     progress : callable, optional
         Wraps the loop over bars of an ``on_bar`` strategy, e.g. ``tqdm.tqdm``; ready targets need none.
 
@@ -80,6 +83,8 @@ def backtest(bars: Bars, strategy: Any, *, cash: float = 100_000.0, risk: Risk =
     if convention == "broker":
         bars = _in_name_order(bars)
     book = _book(bars, strategy, float(cash), risk, costs, safety, convention)
+    if decide_from > book["first_decision"]:
+        book.world["first_decision"] = decide_from
     if hasattr(strategy, "on_bar"):
         run_on_bar(bars, strategy, book, signal_adjustment, progress or iter)
         targets = None
@@ -144,16 +149,6 @@ def strategy_targets(strategy: Any, bars: Bars, signal_adjustment: str, *, own_w
     return _after_own_warmup(targets, bars, warmup_bars(strategy)) if own_warmups else targets
 
 
-def own_warmup(bars: Bars, warmup: int) -> dict[int, int]:
-    """For each symbol that begins later than the panel: the first row with ``warmup`` bars of its own before it."""
-    late = np.flatnonzero(np.isnan(bars.close[0])) if len(bars) else ()
-    rows = {}
-    for i in late:
-        own = np.flatnonzero(~np.isnan(bars.close[:, i]))
-        rows[int(i)] = int(own[warmup]) if len(own) > warmup else len(bars)
-    return rows
-
-
 def _after_own_warmup(targets: np.ndarray, bars: Bars, warmup: int) -> np.ndarray:
     """Targets with those of a symbol's own warm-up taken out; the panel's warm-up is the engine's to keep."""
     rows = bars.memo(f"own warm-up {warmup}", lambda: own_warmup(bars, warmup))
@@ -212,12 +207,28 @@ def _book(bars: Bars, strategy: Any, cash: float, risk: Risk, costs: Costs, safe
     actions = _NO_ACTIONS
     if bars.actions is not None and len(bars.actions) and bars.adjustment == "raw":
         actions = _actions(bars)
-    fees = _fee_rows(int(bars.sessions[0]), int(bars.sessions[-1]))[0] if costs.regulatory_fees else _NO_FEES
-    market = bars.memo("market", lambda: market_arrays(
+    fees = fee_table(int(bars.sessions[0]), int(bars.sessions[-1]), costs)
+    settings = engine_settings(risk, costs, safety, strategy, textbook=convention == "textbook")
+    return Book(settings, market_of(bars), actions, fees, cash)
+
+
+def market_of(bars: Bars) -> MarketArrays:
+    """The engine's arrays of bars."""
+    made: MarketArrays = bars.memo("market", lambda: market_arrays(
         [bars.open, bars.high, bars.low, bars.close, bars.volume], bars.sessions, _phases(bars)))
-    rules_of_run = (risk, costs, safety, convention == "textbook", strategy.unit, warmup_bars(strategy),
-                    getattr(strategy, "rebalance_tolerance_pct", None))
-    return Book(_settings(*rules_of_run), market, actions, fees, cash)
+    return made
+
+
+def engine_settings(risk: Risk, costs: Costs, safety: SafetyControls | None, strategy: Any, *,
+                    textbook: bool = False) -> tuple[Any, ...]:
+    """The engine's settings of a run, as `Book` takes them."""
+    return _settings(risk, costs, safety, textbook, strategy.unit, warmup_bars(strategy),
+                     getattr(strategy, "rebalance_tolerance_pct", None))
+
+
+def fee_table(first: int, last: int, costs: Costs) -> np.ndarray:
+    """The dated fee rates between two sessions, as `Book` takes them."""
+    return _fee_rows(first, last)[0] if costs.regulatory_fees else _NO_FEES
 
 
 def _phases(bars: Bars) -> np.ndarray:

@@ -124,36 +124,47 @@ class View:
 def run_on_bar(bars: Bars, strategy: Any, book: Book, adjustment: str,
                progress: Callable[[range], Iterable[int]]) -> None:
     """Advance bar by bar and ask the strategy at each close."""
-    from botlib.backtesting import describe_error, own_warmup
+    from botlib.backtesting import warmup_bars
+    from botlib.strategies.base import own_warmup
 
     first, known, world = book["first_decision"], KnownBars(bars, adjustment), book.world
-    columns = {symbol: i for i, symbol in enumerate(bars.symbols)}
-    late = bars.memo(f"own warm-up {first}", lambda: own_warmup(bars, first))
+    columns, warmup = {symbol: i for i, symbol in enumerate(bars.symbols)}, warmup_bars(strategy)
+    late = bars.memo(f"own warm-up {warmup}", lambda: own_warmup(bars, warmup))
     ready = np.array([late.get(i, 0) for i in range(len(columns))])  # the first bar that decides, of each symbol
-    last_ready = max(late.values(), default=0)
-    keep = np.full(len(columns), np.nan)
     for t in progress(range(len(bars))):
         while not engine.step(world, t):
             book.grow()
-        if t < first:
-            continue
-        try:
-            answer = strategy.on_bar(View(known.upto(t), book, t, columns))
-        except BotlibError:
-            raise
-        except Exception as error:
-            raise StrategyFailed(f"{type(strategy).__name__}.on_bar raised {describe_error(error)} "
-                                 f"at bar {t} ({bars.index[t]})") from error
-        row, orders = (keep, []) if answer is None else _answer(answer, columns, strategy)
-        if t < last_ready:
-            row = np.where(t < ready, np.nan, row)
-            orders = [o for o in orders if t >= ready[columns[o.symbol]]]
-        engine.decide_row(world, t, row)
-        if orders:
-            while book["n_orders"] + (len(orders) + 1) * (8 + 2 * book["n_lots"]) > book["room"]:
-                book.grow()
-        for order in orders:
-            _submit(book, t, order, columns[order.symbol], strategy)
+        if t >= first:
+            ask_on_bar(strategy, View(known.upto(t), book, t, columns), ready)
+
+
+def ask_on_bar(strategy: Any, view: View, ready: np.ndarray) -> np.ndarray:
+    """Ask a strategy at one bar's close and turn its answer into orders of the view's book.
+
+    ``ready`` (N,) is the first bar at which each symbol may be decided. Returns the targets it gave (N,), NaN where
+    none. Raises `StrategyFailed` for what its code raises, `StrategyError` for an answer that is none.
+    """
+    from botlib.backtesting import describe_error
+
+    book, t, columns = view._book, view.t, view._columns
+    try:
+        answer = strategy.on_bar(view)
+    except BotlibError:
+        raise
+    except Exception as error:
+        raise StrategyFailed(f"{type(strategy).__name__}.on_bar raised {describe_error(error)} "
+                             f"at bar {t} ({view.time})") from error
+    row, orders = (np.full(len(columns), np.nan), []) if answer is None else _answer(answer, columns, strategy)
+    if t < ready.max(initial=0):
+        row = np.where(t < ready, np.nan, row)
+        orders = [o for o in orders if t >= ready[columns[o.symbol]]]
+    engine.decide_row(book.world, t, row)
+    if orders:
+        while book["n_orders"] + (len(orders) + 1) * (8 + 2 * book["n_lots"]) > book["room"]:
+            book.grow()
+    for order in orders:
+        _submit(book, t, order, columns[order.symbol], strategy)
+    return row
 
 
 def _answer(answer: Any, columns: Mapping[str, int], strategy: Any) -> tuple[np.ndarray, list[Order | Cancel]]:

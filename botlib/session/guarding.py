@@ -1,0 +1,104 @@
+"""Every order of a plan meets the gates: what is known of it and of the account, as the gates want it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from botlib import rules
+from botlib.engine.state import ENTRY, WORKING
+from botlib.gates import Gate, validate
+from botlib.order_state import OrderState, average_volume, usual_data_age
+from botlib.safety import SafetyControls
+from botlib.session.core import LEGS, SessionCore
+from botlib.session.links import Intent
+from botlib.session.observing import Facts
+from botlib.watch import Watch
+
+_SECONDS = {"1m": 60.0, "5m": 300.0, "15m": 900.0, "30m": 1800.0, "1h": 3600.0, "1d": 86_400.0}
+
+
+def guard(core: SessionCore, intent: Intent, facts: Facts, watch: Watch, controls: SafetyControls, *,
+          final: pd.Timestamp, session_seconds: float | None, externals: Mapping[str, float]) -> Gate:
+    """Whether an intent may be sent now.
+
+    Parameters
+    ----------
+    final : pandas.Timestamp
+        When the bar of the decision became final.
+    session_seconds : float, optional
+        From one session's close to the next one's, for the usual age of daily bars.
+    externals : mapping
+        Shares by symbol that are not the ledger's; they count in gross exposure.
+    """
+    request, i = intent.request, core.column[intent.symbol]
+    side = 1 if request.side == "buy" else -1
+    close = float(core.book.last_close[i]) if core.book.position[i] else float(core.bars.close[-1, i])
+    price = request.limit_price or request.stop_price or close
+    orders = core.book.rows("orders")
+    working = orders[(orders["status"] == WORKING) & (orders["symbol"] == i)]
+    mine = np.isin([core.uids[row] for row in np.flatnonzero((orders["status"] == WORKING) & (orders["symbol"] == i))],
+                   intent.uids)
+    others = working[~mine]
+    adds = others[(others["purpose"] == ENTRY) & (others["side"] == side)]
+    state = OrderState(
+        symbol=intent.symbol, adds_risk=intent.adds_risk, side=request.side, qty=request.qty, price=price,
+        last_good_price=watch.last_good(intent.symbol) if intent.adds_risk else close,
+        position=float(core.book.position[i]),
+        working_same_side_qty=float((adds["quantity"] - adds["filled"]).sum()),
+        working_exits_qty=_working_exits(core, others, intent), state=watch.state, latched=watch.latched,
+        account_blocked=bool(facts.account.blocked), orders_today=watch.orders_today,
+        exits_today=watch.exits_today.get(intent.symbol, 0),
+        equity=float(core.book["equity"] - core.book["receivable"]),
+        data_age_seconds=max(0.0, (facts.time - final).total_seconds()),
+        usual_data_age_seconds=usual_data_age(_SECONDS[core.bars.interval], session_seconds),
+        gross=_gross(core, facts, externals), working_gross=_working_gross(core, intent),
+        account_equity=facts.account.equity, adv=_adv(core, i))
+    return validate(controls, state)
+
+
+def _working_exits(core: SessionCore, others: np.ndarray, intent: Intent) -> float:
+    """Shares on their way out by other orders: exits, and each other lot's legs once."""
+    exits = others[~np.isin(others["purpose"], (ENTRY, *LEGS))]
+    total = float((exits["quantity"] - exits["filled"]).sum())
+    legs = others[np.isin(others["purpose"], LEGS)]
+    mine = {int(core.book.orders["lot"][core.rows[uid]]) for uid in intent.uids if uid in core.rows}
+    for lot in set(legs["lot"].tolist()) - (mine if intent.purpose == "protect" else set()):
+        total += float(legs["quantity"][legs["lot"] == lot].max())
+    return total
+
+
+def _gross(core: SessionCore, facts: Facts, externals: Mapping[str, float]) -> float | None:
+    total = float(core.book["gross"])
+    for symbol, shares in externals.items():
+        price = facts.prices.get(symbol)
+        if price is None:
+            return None
+        total += abs(shares) * price
+    return total
+
+
+def _working_gross(core: SessionCore, intent: Intent) -> float:
+    orders = core.book.rows("orders")
+    rows = np.flatnonzero((orders["status"] == WORKING) & (orders["purpose"] == ENTRY))
+    total = 0.0
+    for row in rows.tolist():
+        if core.uids[row] in intent.uids:
+            continue
+        o = orders[row]
+        price = o["limit"] if o["kind"] == rules.LIMIT else core.bars.close[-1, o["symbol"]]
+        total += float((o["quantity"] - o["filled"]) * price)
+    return total
+
+
+def _adv(core: SessionCore, i: int) -> float | None:
+    """Average daily volume; intraday bars are added up by session, the running one left out."""
+    volume: Any = core.bars.volume[:, i]
+    if core.bars.interval != "1d":
+        days, first = np.unique(core.bars.sessions, return_index=True)
+        sums = np.add.reduceat(np.nan_to_num(volume), first)
+        volume = sums[:-1] if len(days) > 1 else sums
+    return average_volume(volume[-40:][~np.isnan(volume[-40:])])

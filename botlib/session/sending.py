@@ -1,0 +1,139 @@
+"""Carrying out a plan: cancels, the wait for their end, new orders, and what the broker answers. The only place of a
+session that changes anything at the broker."""
+
+from __future__ import annotations
+
+import time as clocks
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from botlib.brokers.base import Fill, OpenOrder, OrderRejection, OrderResult, UnknownOrder
+from botlib.errors import BrokerError
+from botlib.session.core import SessionCore
+from botlib.session.links import Intent, Link
+
+CANCEL_SECONDS = 10.0
+"""How long an iteration waits for its cancels; what is still pending then counts as exposure."""
+
+
+@dataclass(slots=True)
+class Answer:
+    """What the broker said to one intent."""
+
+    intent: Intent
+    state: str
+    """"working", "filled", "rejected" or "unknown"."""
+    text: str = ""
+    order: OpenOrder | None = None
+
+
+@dataclass(slots=True)
+class Sent:
+    """What came of one round."""
+
+    answers: list[Answer] = field(default_factory=list)
+    orders: list[OpenOrder] = field(default_factory=list)
+    """Orders as they were read last."""
+    problems: list[str] = field(default_factory=list)
+    pending: list[Link] = field(default_factory=list)
+    """Cancels that had not ended in time."""
+
+
+class Sender:
+    """Sends for a session.
+
+    Parameters
+    ----------
+    broker : Broker
+    clock, sleep : functions
+        Monotonic seconds, and waiting; for the cancels' end.
+    """
+
+    def __init__(self, broker: Any, *, clock: Callable[[], float] = clocks.monotonic,
+                 sleep: Callable[[float], None] = clocks.sleep) -> None:
+        self.broker, self._clock, self._sleep = broker, clock, sleep
+
+    def cancel(self, core: SessionCore, links: Sequence[Link]) -> Sent:
+        """Ask for the end of these orders and those that go with them, and wait for it."""
+        sent = Sent()
+        groups = {link.client_order_id for link in links}
+        for link in links:
+            answer = self.broker.cancel(link.order_id)
+            if isinstance(answer, UnknownOrder):
+                sent.problems.append(str(answer))
+        waiting = [link for link in core.links.values() if link.client_order_id in groups and not link.over]
+        for link in waiting:
+            link.cancel_asked = True
+        until = self._clock() + CANCEL_SECONDS
+        pause = 0.0
+        while waiting:
+            if pause:
+                self._sleep(pause)
+            pause = min(0.5, max(0.02, 2.0 * pause))
+            for link in list(waiting):
+                try:
+                    found = self.broker.get_order(link.order_id)
+                except BrokerError as error:
+                    sent.problems.append(str(error))
+                    continue
+                if found is not None:
+                    sent.orders.append(found)
+                    core.order(found)
+                if link.over or (found is not None and not found.working):
+                    waiting.remove(link)
+            if self._clock() >= until:
+                break
+        sent.pending = waiting
+        return sent
+
+    def submit(self, core: SessionCore, intents: Sequence[Intent]) -> Sent:
+        """Send new orders one after the other, in this order; each intent is written down before."""
+        sent = Sent()
+        for intent in intents:
+            intent.state = "sent"
+            sent.answers.append(self.take(core, intent, self.broker.submit_order(intent.request)))
+        return sent
+
+    def take(self, core: SessionCore, intent: Intent, result: OrderResult) -> Answer:
+        """Book what the broker answered."""
+        if isinstance(result, OrderRejection):
+            core.refused(intent, result)
+            return Answer(intent, "rejected", str(result))
+        if isinstance(result, UnknownOrder):
+            intent.state = "unknown"
+            return Answer(intent, "unknown", str(result))
+        order = result if isinstance(result, OpenOrder) else self._whole(intent, result)
+        if order is None:  # it has ended with shares already, and could not be read: found at the next reading
+            intent.state = "unknown"
+            return Answer(intent, "unknown", "the order was accepted; it could not be read again")
+        core.acknowledged(intent, order)
+        return Answer(intent, "working" if order.working else "filled", "", order)
+
+    def _whole(self, intent: Intent, fill: Fill) -> OpenOrder | None:
+        """An order that has ended with shares, with its legs."""
+        try:
+            found: OpenOrder | None = self.broker.get_order(fill.order_id)
+        except BrokerError:
+            return None
+        return found
+
+    def resolve(self, core: SessionCore, intent: Intent) -> Answer | None:
+        """Look an intent up whose fate is not known; None when that cannot be told now.
+
+        An "absent" answer means that the broker knows no such order now.
+        """
+        try:
+            found = self.broker.order_by_client_id(intent.client_order_id)
+        except BrokerError:
+            return None
+        if found is None:
+            return Answer(intent, "absent")
+        whole = found
+        if not found.legs:
+            try:
+                whole = self.broker.get_order(found.order_id) or found
+            except BrokerError:
+                return None
+        core.acknowledged(intent, whole)
+        return Answer(intent, "working" if whole.working else "filled", "", whole)

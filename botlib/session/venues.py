@@ -1,0 +1,177 @@
+"""Where a session trades: the local exchange in this process, or Alpaca. What differs between them, and nothing else."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from botlib.errors import InputError
+from botlib.wording import plural
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from botlib.session_config import SessionParams
+
+SLICE_SECONDS = 0.5
+"""How often a waiting session looks whether somebody asks for something."""
+
+
+@dataclass(slots=True)
+class Venue:
+    """A broker with its bars, its time and its way of waiting.
+
+    Attributes
+    ----------
+    kind : str
+        "sandbox", "alpaca-paper" or "alpaca-live": a ledger's venue.
+    title : str
+        For the first line of a session.
+    broker, provider : Broker, MarketDataProvider
+    epoch : str
+        Changes when the account begins anew: order ids are never used twice within one.
+    here : function or None
+        This machine's time, to compare with the broker's; None where the venue has its own.
+    wait : function of (seconds, awake) to bool
+        Waits for the next pass, or until ``awake()``; False when nothing will come any more.
+    close : function
+    stepped : bool
+        Whether each pass gets exactly one bar: then parity with a backtest is claimed.
+    exchange : sandbox Venue or None
+        The embedded exchange, for tests and for looking at it.
+    """
+
+    kind: str
+    title: str
+    broker: Any
+    provider: Any
+    epoch: str
+    here: Callable[[], pd.Timestamp] | None
+    wait: Callable[[float, Callable[[], bool]], bool]
+    close: Callable[[], None]
+    stepped: bool = False
+    speed: float = 1.0
+    exchange: Any = None
+
+
+def open_venue(params: SessionParams, root: Path | None, environ: Mapping[str, str], *,
+               env_file: str | Path | None = None) -> Venue:
+    """The venue that the parameters name.
+
+    Raises
+    ------
+    InputError
+        No keys, keys of the wrong kind, no bars to replay.
+    BrokerError
+        Alpaca cannot be reached.
+    """
+    return _sandbox(params, root) if params.venue == "sandbox" else _alpaca(params, environ, env_file)
+
+
+# --- the local exchange -----------------------------------------------------------------------------------------------
+
+
+def _sandbox(params: SessionParams, root: Path | None) -> Venue:
+    from botlib import sandbox
+    from botlib.brokers import AlpacaBroker, AlpacaConfig
+    from botlib.providers.alpaca import AlpacaProvider
+
+    bars = _replayed(params, root)
+    first = _first(params, bars)
+    running = sandbox.running(bars, cash=params.replay_cash, costs=params.costs, seed=params.replay_seed, first=first,
+                              speed=params.speed, multiplier=1.0 if params.risk.account == "cash" else 4.0).start()
+    try:
+        config = AlpacaConfig.from_env(environ=running.environ, env_file=None)
+        broker = AlpacaBroker(config)
+        provider = AlpacaProvider(connection=broker.connection, feed=params.feed)
+    except BaseException:
+        running.stop()
+        raise
+    made = "synthetic " if running.synthetic else ""
+    title = (f"local exchange, {made}bars replayed from {bars.index[first].date()} on, "
+             f"{plural(len(bars) - first, 'bar')} to come")
+
+    def step(_seconds: float, _awake: Callable[[], bool]) -> bool:
+        return bool(running.step() > 0)
+
+    def pace(seconds: float, awake: Callable[[], bool]) -> bool:
+        _sleep(min(seconds, 3600.0) / float(params.speed or 1.0), awake)
+        return not running.exchange.done
+
+    def close() -> None:
+        broker.close()
+        running.stop()
+
+    return Venue(kind="sandbox", title=title, broker=broker, provider=provider, epoch=f"run-{uuid.uuid4().hex[:12]}",
+                 here=None, wait=step if params.speed is None else pace, close=close, stepped=params.speed is None,
+                 speed=float(params.speed or 1.0), exchange=running)
+
+
+def _replayed(params: SessionParams, root: Path | None) -> Any:
+    """All bars there are between start and end: what lies before the replay is history to load."""
+    bars = params.model_copy(update={"period": "max"}).load_bars(root)
+    if bars.interval != params.interval:
+        raise InputError(f"interval = {params.interval!r}: the bars of provider {params.provider} are of "
+                         f"{bars.interval}; give that interval.")
+    return bars
+
+
+def _first(params: SessionParams, bars: Any) -> int:
+    """The number of the first bar that is replayed."""
+    if params.replay_start is None:
+        first = len(bars) - (params.iterations or 60)
+    else:
+        first = int(bars.index.searchsorted(pd.Timestamp(params.replay_start, tz=bars.index.tz)))
+    if not 1 <= first < len(bars):
+        what = f"replay_start = {params.replay_start}" if params.replay_start else f"iterations = {params.iterations}"
+        raise InputError(f"{what}: the replay needs a bar before it and one in it; there are {len(bars)} bars, from "
+                         f"{bars.index[0].date()} to {bars.index[-1].date()}.")
+    return first
+
+
+# --- Alpaca -----------------------------------------------------------------------------------------------------------
+
+
+def _alpaca(params: SessionParams, environ: Mapping[str, str], env_file: str | Path | None) -> Venue:
+    from botlib.brokers import AlpacaBroker, AlpacaConfig
+    from botlib.providers.alpaca import AlpacaProvider
+
+    config = AlpacaConfig.from_env(params.account or "", environ=environ, env_file=env_file)
+    wanted = ("live", "sandbox") if params.kind == "live" else ("paper", "sandbox")
+    if config.kind not in wanted:
+        said = ("a live session needs live keys (APCA_API_BASE_URL=https://api.alpaca.markets)"
+                if params.kind == "live" else "a paper session never trades a live account: take the paper keys")
+        raise InputError(f"venue = 'alpaca': these keys are of a {config.kind} account; {said}.")
+    local = config.kind == "sandbox"
+    broker = AlpacaBroker(config) if local else AlpacaBroker(config, now=lambda: pd.Timestamp.now("UTC"))
+    provider = AlpacaProvider(connection=broker.connection, feed=params.feed)
+    account = broker.get_account_info()
+    created = "" if account.created_at is None else account.created_at.isoformat()
+    kind = "sandbox" if local else f"alpaca-{config.kind}"
+    title = (f"local exchange at {config.base_url}" if local else f"Alpaca, {config.kind} account "
+             f"{_masked(account.account_number)}")
+
+    def wait(seconds: float, awake: Callable[[], bool]) -> bool:
+        _sleep(seconds, awake)
+        return True
+
+    return Venue(kind=kind, title=title, broker=broker, provider=provider, epoch=created,
+                 here=None if local else lambda: pd.Timestamp.now("UTC"), wait=wait, close=broker.close)
+
+
+def _masked(number: str) -> str:
+    return f"…{number[-4:]}" if len(number) > 4 else number
+
+
+def _sleep(seconds: float, awake: Callable[[], bool]) -> None:
+    """Wait, looking up every half second whether somebody wants something."""
+    event = threading.Event()
+    left = seconds
+    while left > 0.0 and not awake():
+        event.wait(min(SLICE_SECONDS, left))
+        left -= SLICE_SECONDS
