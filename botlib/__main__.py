@@ -6,6 +6,13 @@ from pathlib import Path
 if sys.path and sys.path[0] == str(Path.cwd()):
     del sys.path[0]  # python -m puts it there: a random.py of the user's would hide Python's own
 
-from botlib.cli import main
+import signal
 
-sys.exit(main())
+# Ctrl-C while modules are loaded ends the process without a traceback; `main` answers it from then on.
+_before = signal.getsignal(signal.SIGINT)
+if _before is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+from botlib.cli import main  # noqa: E402
+
+sys.exit(main(interrupt=_before))

@@ -10,8 +10,9 @@ import pytest
 from alpaca_documents import check
 from sandbox_helpers import KEYS, Desk, market, minutes, steady
 
+from botlib import alpaca_rules
 from botlib.sandbox.messages import Request
-from botlib.sandbox.orders import OPEN
+from botlib.sandbox.orders import OPEN, Refusal
 
 BRACKET = {"qty": 10, "time_in_force": "gtc", "order_class": "bracket", "take_profit": {"limit_price": "110"},
            "stop_loss": {"stop_price": "90"}}
@@ -185,6 +186,18 @@ def test_a_refusal_names_its_rule_and_says_what_to_do():
     response = Desk().ask("POST", "/v2/orders", body)
     assert response.headers["X-Sandbox-Rule"] == "invalid-side"
     assert "'buy' or 'sell'" in response.headers["X-Sandbox-Advice"]
+    silent = Desk().ask("GET", "/v2/positions/AAPL")  # a refusal that has nothing to advise
+    assert (silent.status, silent.headers["X-Sandbox-Rule"]) == (404, "no-position")
+    assert "X-Sandbox-Advice" not in silent.headers
+
+
+def test_a_broken_rule_as_a_refusal():
+    broken = alpaca_rules.refuse("stop-wrong-side", {"market_price": "162.6", "stop_price": "170"}, word="less")
+    made = Refusal.of(broken)
+    assert (made.status, made.code, made.message) == (422, 42210000, "stop price must be less than current price")
+    assert (made.rule, made.fields) == ("stop-wrong-side", {"market_price": "162.6", "stop_price": "170"})
+    assert made.advice.startswith("The stop of a sell must be below 162.6, the price in the market, and 170 is not")
+    assert Refusal(404, None, "no").advice == ""
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'{"qty": NaN}', b"\xff", b"[" * 100_000, b'"x"'])
@@ -296,13 +309,14 @@ def test_the_rate_limit_of_each_host():
     desk = Desk(rate_limit=3, clock=lambda: seconds[0])
     trading = [desk.ask("GET", "/v2/clock") for _ in range(4)]
     assert [r.status for r in trading] == [200, 200, 200, 429]
-    assert [r.headers.get("X-RateLimit-Remaining") for r in trading] == ["2", "1", "0", None]
+    assert [r.headers.get("X-RateLimit-Remaining") for r in trading] == ["2", "1", "0", "0"]
     assert (trading[0].headers["X-RateLimit-Limit"], trading[0].headers["X-RateLimit-Reset"]) == ("3", "60")
     assert trading[3].json() == {"code": 42910000, "message": "rate limit exceeded"}
     data = [desk.ask("GET", "/v2/stocks/bars/latest", symbols="AAPL") for _ in range(4)]
     assert [r.status for r in data] == [200, 200, 200, 429]
     assert data[3].json() == {"message": "too many requests."}
     assert "Retry-After" not in data[3].headers
+    assert "X-RateLimit-Limit" not in Desk().ask("GET", "/v2/clock").headers  # without a limit there is none to tell
     seconds[0] = 60.0
     assert desk.ask("GET", "/v2/clock").status == 200
 

@@ -74,7 +74,9 @@ def test_an_unknown_symbol_alone_has_no_bars():
 
 @pytest.mark.parametrize(("query", "words"), [
     ({"symbols": "AAPL,a b"}, "invalid symbol: a b"), ({"symbols": "aapl"}, "invalid symbol: aapl"),
-    ({"symbols": ""}, "symbols is required"), ({"timeframe": "1Week"}, "invalid timeframe: 1Week"),
+    ({"symbols": ""}, "symbols is required"), ({"timeframe": "2Week"}, "invalid timeframe: 2Week"),
+    ({"timeframe": "60Min"}, "invalid timeframe: 60Min"), ({"timeframe": "5Month"}, "invalid timeframe: 5Month"),
+    ({"timeframe": "24Hour"}, "invalid timeframe: 24Hour"), ({"timeframe": "0Min"}, "invalid timeframe: 0Min"),
     ({"timeframe": "hour"}, "invalid timeframe: hour"), ({"timeframe": None}, "invalid timeframe"),
     ({"timeframe": "1Min"}, "serves 1Day"), ({"start": "2024-02-30"}, "invalid start"),
     ({"start": "2024-03-05", "end": "2024-03-04"}, "end should not be before start"),
@@ -156,7 +158,7 @@ def test_a_token_names_the_last_point_as_alpaca_does():
 
 # --- Longer bars ------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("interval", ["5m", "15m", "30m", "1h", "1d"])
+@pytest.mark.parametrize("interval", ["5m", "15m", "30m", "1d"])
 def test_longer_bars_are_those_of_resample(interval):
     """At the end of the data, every bin is complete: they must be botlib's own, half day included."""
     bars = minutes(3, 5, first="2024-07-02")
@@ -171,11 +173,86 @@ def test_longer_bars_are_those_of_resample(interval):
             assert [bar[letter] for bar in made[symbol]] == getattr(expected, name)[:, n].tolist(), name
 
 
-def test_a_longer_bar_appears_when_it_is_over():
-    desk = Desk(minutes(2, 5), first=11)  # 55 minutes of the first day
-    assert bars_of(desk, timeframe="1Hour") == {}
+@pytest.mark.parametrize(("timeframe", "rule"), [
+    ("1Hour", "60min"), ("1H", "60min"), ("2Hour", "120min"), ("4H", "240min"), ("10Min", "10min"), ("45T", "45min"),
+])
+def test_minutes_and_hours_are_counted_from_midnight(timeframe, rule):
+    """As pandas groups them, whose bins are anchored at the midnight of each day too; from a half day to a full one."""
+    bars = minutes(3, 5, first="2024-07-02")
+    desk = Desk(bars, first=len(bars) - 1)
     desk.exchange.advance()
-    assert [bar["t"] for bar in bars_of(desk, timeframe="1Hour")["AAPL"]] == ["2024-03-04T14:30:00Z"]
+    frame = pd.DataFrame({name: getattr(bars, name)[:, 0] for name in FIELDS}, bars.index)
+    how = {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"}
+    days = [day.resample(rule, origin="start_day").agg(how).dropna() for _, day in frame.groupby(frame.index.date)]
+    expected = pd.concat(days)
+    made = bars_of(desk, timeframe=timeframe)["AAPL"]
+    assert [pd.Timestamp(bar["t"]) for bar in made] == list(expected.index)
+    for letter, name in zip("ohlcv", FIELDS):
+        assert [bar[letter] for bar in made] == expected[name].tolist(), name
+
+
+def test_hours_start_on_the_full_hour_as_alpacas_do():
+    desk = Desk(minutes(1, 30), first=12)
+    desk.exchange.advance()
+    made = bars_of(desk, timeframe="1Hour")["AAPL"]
+    assert [bar["t"][11:16] for bar in made] == ["14:00", "15:00", "16:00", "17:00", "18:00", "19:00", "20:00"]  # UTC
+    assert made[0]["o"] == desk.exchange.bars.open[0, 0]  # 9:00 in New York reaches back before the open
+    assert made[0]["c"] == desk.exchange.bars.close[0, 0]
+
+
+def test_bars_outside_regular_hours_are_in_the_hours_and_not_in_the_day():
+    stamps = [f"2024-03-04 {t}" for t in ("09:00", "09:30", "10:00", "15:30", "16:00")]
+    index = pd.DatetimeIndex(stamps).tz_localize(NEW_YORK).as_unit("ns")
+    cells = [(n, n, n, n, 100.0 * n) for n in (1.0, 2.0, 3.0, 4.0, 5.0)]
+    desk = Desk(market({"AAPL": cells}, index, interval="30m"), first=4)
+    desk.exchange.advance()
+    assert [(bar["o"], bar["c"], bar["v"]) for bar in bars_of(desk, timeframe="1Hour")["AAPL"]] == [
+        (1, 2, 300), (3, 3, 300), (4, 4, 400), (5, 5, 500)]
+    assert [(bar["o"], bar["c"], bar["v"]) for bar in bars_of(desk)["AAPL"]] == [(2, 4, 900)]
+
+
+def test_weeks_are_labelled_by_monday_and_months_by_their_first_day():
+    """28 sessions from Monday 2024-03-04 to 2024-04-11; on Good Friday, 03-29, the exchange is closed."""
+    cells = [(float(n), n + 0.5, n - 0.5, n + 0.25, 100.0) for n in range(1, 29)]
+    desk = Desk(market({"AAPL": cells}), first=26)
+    weeks = bars_of(desk, timeframe="1Week")["AAPL"]
+    assert [bar["t"] for bar in weeks] == [
+        "2024-03-04T05:00:00Z", "2024-03-11T04:00:00Z", "2024-03-18T04:00:00Z", "2024-03-25T04:00:00Z",
+        "2024-04-01T04:00:00Z", "2024-04-08T04:00:00Z"]
+    assert [(bar["o"], bar["h"], bar["l"], bar["c"], bar["v"]) for bar in weeks[3:]] == [
+        (16, 19.5, 15.5, 19.25, 400), (20, 24.5, 19.5, 24.25, 500), (25, 26.5, 24.5, 26.25, 200)]
+    months = bars_of(desk, timeframe="1Month")["AAPL"]
+    assert [(bar["t"], bar["o"], bar["c"], bar["v"]) for bar in months] == [
+        ("2024-03-01T05:00:00Z", 1, 19.25, 1900), ("2024-04-01T04:00:00Z", 20, 26.25, 700)]
+    assert [bar["t"][:10] for bar in bars_of(desk, timeframe="12M")["AAPL"]] == ["2024-01-01"]
+    finished = Desk(market({"AAPL": cells}), first=26, unfinished_bars=False)
+    assert bars_of(finished, timeframe="1W")["AAPL"] == weeks[:5]
+    assert bars_of(finished, timeframe="1Month")["AAPL"] == months[:1]
+
+
+def test_a_split_within_a_week_is_adjusted_before_the_week_is_made():
+    """Wednesday's split of 2: at the old prices 100, 102, at the new ones 52, 53, 54."""
+    prices = [100.0, 102.0, 52.0, 53.0, 54.0, 55.0, 56.0, 57.0]
+    bars = market({"AAPL": [(p, p, p, p, 1000.0) for p in prices]}, actions=[("AAPL", "2024-03-06", "split", 2.0)])
+    for first, weeks in ((4, [(50, 53, 50, 53, 6000)]), (6, [(50, 54, 50, 54, 7000), (55, 55, 55, 55, 1000)])):
+        made = bars_of(Desk(bars, first=first), timeframe="1Week", adjustment="split")["AAPL"]
+        assert [(bar["o"], bar["h"], bar["l"], bar["c"], bar["v"]) for bar in made] == weeks
+
+
+@pytest.mark.parametrize(("step", "timeframe"), [(30, "45Min"), (60, "2Hour"), (30, "15Min")])
+def test_what_the_replayed_bars_cannot_make_is_refused_with_what_they_can(step, timeframe):
+    desk = Desk(minutes(1, step))
+    status, _, message = desk.refused("GET", "/v2/stocks/bars", symbols="AAPL", timeframe=timeframe, start=LONG_AGO)
+    assert status == 400
+    assert f"invalid timeframe: {timeframe} cannot be made" in message and "1Day, 1Week, 1Month" in message
+
+
+def test_a_longer_bar_appears_when_it_is_over():
+    desk = Desk(minutes(2, 5), first=17, unfinished_bars=False)  # 85 minutes of the first day
+    assert [bar["t"] for bar in bars_of(desk, timeframe="1Hour")["AAPL"]] == ["2024-03-04T14:00:00Z"]
+    desk.exchange.advance()
+    assert [bar["t"] for bar in bars_of(desk, timeframe="1Hour")["AAPL"]] == [
+        "2024-03-04T14:00:00Z", "2024-03-04T15:00:00Z"]
     assert bars_of(desk) == {}
     while desk.exchange.bar < 77:
         desk.exchange.advance()
@@ -183,20 +260,37 @@ def test_a_longer_bar_appears_when_it_is_over():
 
 
 def test_a_longer_bar_without_its_last_minutes_waits_for_its_end():
-    """Nothing traded from 10:00 to 10:30: until then the hour is not over, and nobody knows."""
-    stamps = [f"2024-03-04 {t}" for t in ("09:30", "10:30", "11:00", "11:30")]
+    """Nothing traded from 10:30 to 11:00: until then the hour is not over, and nobody knows."""
+    stamps = [f"2024-03-04 {t}" for t in ("09:30", "10:00", "11:00", "11:30")]
     index = pd.DatetimeIndex(stamps).tz_localize(NEW_YORK).as_unit("ns")
-    desk = Desk(market({"AAPL": [(10, 11, 9, 10)] * 4}, index, interval="30m"))
-    assert desk.exchange.now == pd.Timestamp("2024-03-04 10:00", tz=NEW_YORK).value
-    assert bars_of(desk, timeframe="1Hour") == {}
+    desk = Desk(market({"AAPL": [(10, 11, 9, 10)] * 4}, index, interval="30m"), first=2, unfinished_bars=False)
+    assert desk.exchange.now == pd.Timestamp("2024-03-04 10:30", tz=NEW_YORK).value
+    assert [bar["t"][11:16] for bar in bars_of(desk, timeframe="1Hour")["AAPL"]] == ["14:00"]
     desk.exchange.advance()
-    assert [bar["t"] for bar in bars_of(desk, timeframe="1Hour")["AAPL"]] == ["2024-03-04T14:30:00Z"]
+    assert [bar["t"][11:16] for bar in bars_of(desk, timeframe="1Hour")["AAPL"]] == ["14:00", "15:00"]
 
 
-def test_the_bar_in_the_making_is_served_on_demand():
+@pytest.mark.parametrize("step", [None, 30, 1])
+def test_the_bar_in_progress_shows_its_open_and_nothing_else(step):
+    """Of the tape's own bar; a minute appears when it is over, as at Alpaca."""
+    bars = steady(4, AAPL=100.0) if step is None else minutes(1, step, symbols=("AAPL",))
+    timeframe = NAMES[bars.interval]
+    desk = Desk(bars, first=2)
+    before = bars_of(desk, timeframe=timeframe)["AAPL"]
+    assert len(before) == 2
+    desk.exchange.open_bar()
+    after = bars_of(desk, timeframe=timeframe)["AAPL"]
+    opened = float(bars.open[2, 0])
+    assert after[:2] == before
+    shown = [(b["o"], b["h"], b["l"], b["c"], b["v"]) for b in after[2:]]
+    assert shown == ([] if step == 1 else [(opened, opened, opened, opened, 0)])
+    assert all(pd.Timestamp(b["t"]) == bars.index[2] for b in after[2:])
+
+
+def test_the_bar_in_the_making_is_served():
     """As Alpaca does: made of the minutes so far, and the last in every page order."""
     bars = minutes(2, 5)
-    desk = Desk(bars, first=80, unfinished_bars=True)  # two bars into the second day
+    desk = Desk(bars, first=80)  # two bars into the second day
     for sort in ("asc", "desc"):
         days = bars_of(desk, sort=sort, limit=1)["AAPL"]
         days = days if sort == "asc" else days[::-1]
@@ -208,7 +302,7 @@ def test_the_bar_in_the_making_is_served_on_demand():
 
 def test_the_price_by_volume_of_a_longer_bar():
     cells = [(10, 11, 9, 10, 100.0), (10, 13, 10, 12, 300.0)]
-    index = pd.DatetimeIndex([f"2024-03-04 {t}" for t in ("09:30", "10:00", "10:30", "11:00")]).tz_localize(NEW_YORK)
+    index = pd.DatetimeIndex([f"2024-03-04 {t}" for t in ("10:00", "10:30", "11:00", "11:30")]).tz_localize(NEW_YORK)
     desk = Desk(market({"AAPL": cells * 2}, index.as_unit("ns"), interval="30m"), first=2)
     bar = bars_of(desk, timeframe="1Hour")["AAPL"][0]
     assert bar["vw"] == pytest.approx((100 * 10.0 + 300 * 35 / 3) / 400, abs=1e-6)
@@ -431,11 +525,12 @@ def test_a_bar_is_there_at_once_after_it_happened():
 def test_answers_are_made_once(monkeypatch):
     """Neither resampled nor adjusted again while nothing happens, nor when a bar does that changes neither."""
     from botlib import adjust, resample
+    from botlib.sandbox import timeframes
 
-    desk = Desk(minutes(4, 30), first=15)
+    desk = Desk(minutes(4, 30), first=15, unfinished_bars=False)
     bars_of(desk, timeframe="1Hour")
     count = []
-    for module, name in ((resample, "bins"), (resample, "combine"), (adjust, "divisors")):
+    for module, name in ((timeframes, "bins"), (resample, "combine"), (adjust, "divisors")):
         monkeypatch.setattr(module, name, lambda *a, **k: count.append(1))
     for _ in range(10):
         desk.exchange.advance()

@@ -305,10 +305,42 @@ def test_a_dividend_overnight():
     ({"kind": "split", "ratio": 2.0}, "name the symbol"),
     ({"kind": "foreign_order"}, "foreign_order"),
     ({"kind": "foreign_order", "order": {"symbol": "AAPL"}}, "body of a POST"),
+    ({"kind": "foreign_order", "order": 5}, "it must be a mapping"),
+    ({"kind": "reset", "bars": 5}, "first and the last bar"),
+    ({"kind": "reset", "bars": "ab"}, "first and the last bar"),
+    ({"kind": ["reset"]}, "is no fault"), ({"kind": 5}, "is no fault"),
+    ({"kind": "reset", "path": 5}, "path = 5: it must be a text"),
+    ({"kind": "reset", "path": "v2/orders"}, "matches no request"), ({"kind": "reset", "path": ""}, "must be a text"),
+    ({"kind": "reset", "method": "post"}, "did you mean 'POST'"), ({"kind": "reset", "method": None}, "method = None"),
+    ({"kind": "reset", "accepted": 1}, "must be true or false"), ({"kind": "mute", "symbol": 7}, "symbol = 7"),
+    ({"kind": "status", "nth": 1.5}, "whole number"), ({"kind": "status", "status": None}, "whole number"),
+    ({"kind": "delay", "seconds": None}, "out of range"),
 ])
 def test_a_wrong_fault_is_refused_in_a_sentence(fault, words):
-    with pytest.raises(InputError, match=words.replace("(", r"\(")):
+    with pytest.raises(InputError, match=words.replace("(", r"\(")) as refused:
         Faults([fault])
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("script", ["reset", 5, Fault(kind="reset"), {"kind": "reset"}])
+def test_a_script_that_is_no_list(script):
+    with pytest.raises(InputError, match="give a list of Fault"):
+        Faults.of(script)
+
+
+@pytest.mark.parametrize(("fault", "words"), [
+    ({"kind": "halt", "symbol": "ZZZ"}, "symbol = 'ZZZ' is not among the bars. There are: AAPL, IBM"),
+    ({"kind": "missing", "symbol": "APPL"}, "did you mean 'AAPL'"), ({"kind": "halt", "symbol": "X*"}, "not among"),
+    ({"kind": "split", "symbol": "AAPL", "bars": [1, 1]}, "before the exchange opens"),
+])
+def test_a_fault_that_would_never_happen_is_refused(fault, words):
+    with pytest.raises(InputError, match=words):
+        Faults().fit(helpers.daily(), fault)
+
+
+def test_faults_that_fit():
+    script = [{"kind": "halt", "symbol": "A*"}, {"kind": "delay"}, {"kind": "split", "symbol": "IBM", "bars": [1, 1]}]
+    assert Faults().fit(helpers.daily(), *script, running=False) == [Fault.of(f) for f in script]
 
 
 @pytest.mark.parametrize(("fault", "words"), [

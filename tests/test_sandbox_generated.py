@@ -71,7 +71,7 @@ LIKELY: dict[str, list[Any]] = {
     "symbol": ["AAPL", "KO", "ZZZZ", "BRK.B"], "symbol_or_asset_id": ["AAPL", "KO"],
     "take_profit": [{"limit_price": 150}],
     "symbols": ["AAPL", "KO,AAPL", "ZZZZ", "aapl"], "time_in_force": ["day", "gtc", "ioc", "opg"],
-    "timeframe": ["1Day", "30Min", "1Hour", "1D", "3Min"], "trail_percent": [None, "1"],
+    "timeframe": ["1Day", "30Min", "1Hour", "1D", "3Min", "1Week", "3M", "2Hour"], "trail_percent": [None, "1"],
     "type": ["market", "limit", "stop", "trailing_stop"],
 }
 

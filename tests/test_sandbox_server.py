@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 
+import pandas as pd
 import pytest
 import requests
 import venue_helpers as helpers
@@ -29,7 +30,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from botlib import sandbox
-from botlib.errors import InputError
+from botlib.bars import FIELDS
+from botlib.brokers import AlpacaConfig
+from botlib.errors import BotlibWarning, DataError, InputError
+from botlib.providers.alpaca import AlpacaProvider
 
 pytestmark = pytest.mark.slow  # a real server on real sockets
 
@@ -604,6 +608,7 @@ def test_a_script_by_control_calls(venue):
     ("POST", "/sandbox/faults", {"kind": "dealy"}, 422, "did you mean 'delay'"),
     ("POST", "/sandbox/faults", [{"kind": "delay", "seconds": -1}], 422, "out of range"),
     ("POST", "/sandbox/faults", [7], 422, "a fault is a mapping"),
+    ("POST", "/sandbox/faults", {"kind": "halt", "symbol": "ZZZ"}, 422, "not among the bars"),
     ("PUT", "/sandbox/faults", [], 404, "there is no PUT"),
     ("POST", "/sandbox/step?n=0", None, 422, "between 1 and"),
     ("POST", "/sandbox/dance", None, 404, "there are GET /sandbox/state"),
@@ -630,6 +635,10 @@ def test_faults_and_calls_from_python(venue):
     updates.end()
     with pytest.raises(InputError, match="no fault"):
         venue.fault({"kind": "nothing"})
+    with pytest.raises(InputError, match="not among the bars"):
+        venue.fault({"kind": "halt", "symbol": "ZZZ"})
+    with pytest.raises(InputError, match="before the exchange opens"):
+        venue.fault({"kind": "dividend", "symbol": "AAPL", "bars": [9, 9]})
 
 
 # --- time ----------------------------------------------------------------------------------------
@@ -695,7 +704,7 @@ def test_a_port_that_is_taken_is_one_sentence(venue):
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("keys", [("a",), ("", "b"), ("a", "b\n"), (1, 2)])
+@pytest.mark.parametrize("keys", [("a",), ("", "b"), ("a", "b\n"), (1, 2), ("a b", "c"), 5, "ab"])
 def test_keys_that_are_none(keys):
     with pytest.raises(InputError, match="keys"):
         sandbox.running(helpers.daily(), keys=keys)
@@ -732,6 +741,101 @@ def test_it_works_where_an_event_loop_runs_already():
     assert asyncio.run(cell()) == "10"
 
 
+@pytest.mark.parametrize(("given", "words"), [
+    ({"bars": "AAPL"}, "bars is of type str; it must be Bars"),
+    ({"bars": pd.DataFrame({"close": [1.0]})}, "bars is of type DataFrame; it must be Bars"),
+    ({"bars": helpers.daily(1)}, "one bar is too few"), ({"first": "x"}, "first = 'x'"), ({"first": 0}, "bar 1 to 11"),
+    ({"first": 1.5}, "first = 1.5"), ({"first": True}, "first = True"),
+    ({"cash": "x"}, "cash = 'x': it must be a number"), ({"cash": -1.0}, "cash = -1.0"),
+    ({"cash": float("nan")}, "cash = nan"), ({"cash": None}, "cash = None"),
+    ({"speed": "x"}, "speed = 'x' is out of range"), ({"speed": 0}, "speed = 0"), ({"speed": True}, "speed = True"),
+    ({"speed": 10, "closed_seconds": "x"}, "closed_seconds = 'x'"),
+    ({"seed": -1}, "seed = -1: it must be a whole number, 0 or more"), ({"seed": "x"}, "seed = 'x'"),
+    ({"seed": 1.5}, "seed = 1.5"), ({"seed": None}, "seed = None"),
+    ({"rate_limit": -1}, "rate_limit = -1: it must be a whole number, 1 to 1000000 requests a minute"),
+    ({"rate_limit": 0}, "None for no limit"), ({"symbol_limit": 0}, "symbol_limit"), ({"connection_limit": "1"}, "'1'"),
+    ({"feed": "xx"}, "feed = 'xx' is unknown. Valid: iex, sip"), ({"feed": "iexx"}, "did you mean 'iex'"),
+    ({"multiplier": 5}, "multiplier = 5: it must be a number, 1 to 4"), ({"auth_seconds": 0}, "auth_seconds"),
+    ({"basic_plan": "no"}, "True or False"), ({"unfinished_bars": None}, "True or False"), ({"costs": 5}, "Costs"),
+    ({"host": 2130706433}, "this machine only"), ({"faults": "reset"}, "give a list of Fault"),
+    ({"faults": [{"kind": "halt", "symbol": "ZZZ"}]}, "not among the bars"),
+])
+def test_a_wrong_parameter_is_one_sentence(given, words):
+    with pytest.raises(InputError, match=re.escape(words)) as refused:
+        sandbox.running(**{"bars": helpers.daily(), **given})
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("n", ["x", -1, 0, 1.5, None, True])
+def test_a_number_of_steps_that_is_none(venue, n):
+    with pytest.raises(InputError, match="number of bars that happen, 1 or more"):
+        venue.step(n)
+    venue.stop()
+    with pytest.raises(InputError, match="number of bars that happen, 1 or more"):
+        venue.step(n)
+
+
+def test_the_end_of_the_bars_is_told():
+    """`while venue.step()` ends in silence; whoever goes on hears why nothing happens."""
+    with sandbox.running(helpers.daily(3)) as venue:
+        assert venue.step(5) == 2
+        assert "the bars have ended" in repr(venue)
+        assert venue.step() == 0
+        with pytest.warns(BotlibWarning, match=r"replay-ended: the bars have ended \(2024-03-06\).*never fill"):
+            assert venue.step() == 0
+
+
+@pytest.mark.parametrize("unfinished", [True, False])
+def test_the_bar_in_the_making_is_served_and_told_to_no_provider(unfinished):
+    """13 five-minute bars into the day, at 10:35, and one bar open."""
+    with sandbox.running(helpers.intraday(), first=13, unfinished_bars=unfinished) as venue:
+        venue.call(lambda exchange: exchange.open_bar())
+        client = data(venue, raw_data=True)
+        served = {}
+        for name, frame in (("5m", FIVE), ("30m", TimeFrame(30, TimeFrameUnit.Minute)), ("1d", TimeFrame.Day)):
+            request = StockBarsRequest(symbol_or_symbols="AAPL", timeframe=frame, start=dt.datetime(2024, 3, 4))
+            served[name] = [bar["t"][11:16] for bar in client.get_stock_bars(request).get("AAPL", [])]
+        assert len(served["5m"]) == 13 + unfinished
+        assert served["30m"] == ["14:30", "15:00", "15:30"][:2 + unfinished]
+        assert served["1d"] == ["05:00"][:unfinished]
+        provider = AlpacaProvider(AlpacaConfig.from_env(environ=venue.environ, env_file=None))
+        for interval, count in (("5m", 13), ("30m", 2)):
+            got = provider.download_bars(symbols=["AAPL"], period="max", interval=interval)
+            assert len(got) == count
+        with pytest.raises(DataError):
+            provider.download_bars(symbols=["AAPL"], period="max", interval="1d")
+
+
+def test_the_hours_of_the_provider_are_botlibs_at_every_time_of_the_day():
+    """Alpaca's start on the full hour; the provider makes those that begin with the session, and only final ones."""
+    bars = helpers.intraday(156)
+    expected = bars.resample("1h")
+    with sandbox.running(bars, first=11) as venue:
+        provider = AlpacaProvider(AlpacaConfig.from_env(environ=venue.environ, env_file=None))
+        counts = []
+        while venue.step():
+            minute = (venue.exchange.bar + 1) % 78 * 5
+            if minute % 30 > 5:
+                continue  # at the end of a half hour and five minutes later
+            got = provider.download_bars(symbols=["AAPL"], period="max", interval="1h").loc["AAPL"]
+            counts.append(len(got))
+            assert list(got.index) == list(expected.index[:len(got)])
+            for name in FIELDS:
+                assert got[name].tolist() == getattr(expected, name)[:len(got), 0].tolist(), name
+    # From 10:30 an hour, four times each; 6 at 15:30 and 15:35, the half hour that ends at 16:00; three times next day.
+    day = [n for n in (1, 2, 3, 4, 5) for _ in range(4)] + [6, 6, 7]
+    assert counts == [*day, 7, 7, 7, *(7 + n for n in day)]
+
+
+def test_the_real_client_gets_every_timeframe_it_offers(venue):
+    venue.step(159)
+    client = data(venue)
+    for amount, unit, count in ((10, "Min", 80), (2, "Hour", 9), (1, "Week", 1), (1, "Month", 1), (3, "Month", 1)):
+        request = StockBarsRequest(symbol_or_symbols="AAPL", timeframe=TimeFrame(amount, TimeFrameUnit(unit)),
+                                   start=dt.datetime(2024, 1, 1))
+        assert len(client.get_stock_bars(request)["AAPL"]) == count, (amount, unit)
+
+
 def test_what_to_paste(venue):
     assert venue.env().splitlines() == [
         "APCA_API_KEY_ID=local", "APCA_API_SECRET_KEY=local-secret",
@@ -766,6 +870,7 @@ def test_the_command_says_where_it_is_and_ends_with_ctrl_c():
             lines.append(process.stdout.readline().rstrip("\n"))
         url = next(line.split()[1] for line in lines if line.startswith("exchange"))
         assert f"export APCA_API_BASE_URL={url}" in lines and any("synthetic" in line for line in lines)
+        assert 'export NO_PROXY="127.0.0.1,localhost${NO_PROXY:+,$NO_PROXY}"' in lines  # the user's own stay
         keys = dict(line.removeprefix("export ").split("=", 1) for line in lines if line.startswith("export"))
         reply = requests.get(f"{url}/v2/account", timeout=10, headers={
             "APCA-API-KEY-ID": keys["APCA_API_KEY_ID"], "APCA-API-SECRET-KEY": keys["APCA_API_SECRET_KEY"]})

@@ -1,4 +1,4 @@
-"""The local Alpaca: an exchange on replayed bars that alpaca-py cannot tell from the real one. See `running`."""
+"""The local Alpaca: an exchange on replayed bars that alpaca-py talks to as to the real one. See `running`."""
 
 from __future__ import annotations
 

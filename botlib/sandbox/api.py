@@ -51,7 +51,7 @@ class Api:
     basic_plan : bool
         The free data plan: recent SIP data are refused.
     unfinished_bars : bool
-        Longer bars appear while they are made, as at Alpaca. Default: when they are finished.
+        Bars appear while they are made, as at Alpaca. False: when they are finished.
     raise_bugs : bool
         Let an exception that nobody foresaw out instead of answering 500.
 
@@ -62,7 +62,7 @@ class Api:
     """
 
     def __init__(self, exchange: Exchange, *, keys: tuple[str, str] = KEYS, rate_limit: int | None = None,
-                 clock: Callable[[], float] | None = None, basic_plan: bool = False, unfinished_bars: bool = False,
+                 clock: Callable[[], float] | None = None, basic_plan: bool = False, unfinished_bars: bool = True,
                  raise_bugs: bool = False) -> None:
         self.exchange, self.keys, self.rate_limit, self.raise_bugs = exchange, keys, rate_limit, raise_bugs
         self.bugs: list[Exception] = []
@@ -101,10 +101,11 @@ class Api:
             if data:
                 return Response(401, {"Content-Type": "text/html"}, _NGINX_401)
             return Response(401, JSON, b'{"message": "unauthorized."}')
-        limits = self._limited(data)
-        if limits is None:
-            return answer({"message": "too many requests."} if data else {
+        limits = self._limits(data)
+        if limits.get("X-RateLimit-Remaining", "").startswith("-"):
+            no = answer({"message": "too many requests."} if data else {
                 "code": 42910000, "message": "rate limit exceeded"}, 429)
+            return Response(no.status, {**no.headers, **limits, "X-RateLimit-Remaining": "0"}, no.body)
         self.exchange.settle()
         try:
             response = self._routed(request)
@@ -145,8 +146,8 @@ class Api:
         same = [hmac.compare_digest(g.encode(), k.encode()) for g, k in zip(given, self.keys, strict=True)]
         return all(same)
 
-    def _limited(self, data: bool) -> dict[str, str] | None:
-        """Headers of the rate limit; None: too many requests."""
+    def _limits(self, data: bool) -> dict[str, str]:
+        """Headers of the rate limit, none without one; fewer than 0 remain: too many requests."""
         if self.rate_limit is None:
             return {}
         minute = int(self._clock() // 60)
@@ -154,8 +155,6 @@ class Api:
         since, used = self._used.get(host, (minute, 0))
         used = used + 1 if since == minute else 1
         self._used[host] = (minute, used)
-        if used > self.rate_limit:
-            return None
         return {"X-RateLimit-Limit": str(self.rate_limit), "X-RateLimit-Remaining": str(self.rate_limit - used),
                 "X-RateLimit-Reset": str((minute + 1) * 60)}
 
@@ -167,6 +166,6 @@ def is_data(path: str) -> bool:
 
 def _refused(no: Refusal) -> Response:
     """A refusal, with the rule's name and our advice as headers: the body is Alpaca's."""
-    ours = {"X-Sandbox-Rule": no.rule, "X-Sandbox-Advice": getattr(no, "advice", "")}
+    ours = {"X-Sandbox-Rule": no.rule, "X-Sandbox-Advice": no.advice}
     headers = {name: value.encode("ascii", "replace").decode() for name, value in ours.items() if value}
     return Response(no.status, {**JSON, **headers}, json.dumps(wire.error(no), separators=(",", ":")).encode())

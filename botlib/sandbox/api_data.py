@@ -8,11 +8,10 @@ on daily bars, a daily one.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from typing import Any
 
-from botlib.sandbox import paging
+from botlib.sandbox import paging, timeframes
 from botlib.sandbox.exchange import Exchange
 from botlib.sandbox.formats import NS, local, timestamp
 from botlib.sandbox.market_data import MarketData
@@ -30,10 +29,8 @@ from botlib.sandbox.messages import (
 )
 from botlib.sandbox.orders import Refusal
 from botlib.sandbox.prints import Prints
+from botlib.sandbox.timeframes import Timeframe
 
-TIMEFRAMES = {"1min": "1m", "5min": "5m", "15min": "15m", "30min": "30m", "1hour": "1h", "60min": "1h", "1day": "1d",
-              "1t": "1m", "5t": "5m", "15t": "15m", "30t": "30m", "1h": "1h", "1d": "1d"}
-_TIMEFRAME = re.compile(r"(\d{1,2})(min|t|hour|h|day|d|week|w|month|m)", re.ASCII | re.IGNORECASE)
 _COMMON = ("symbols", "start", "end", "limit", "asof", "feed", "currency", "page_token", "sort")
 _LATEST = ("symbols", "feed", "currency")
 FEEDS = ("sip", "iex")
@@ -53,7 +50,7 @@ class Data:
         See `MarketData`.
     """
 
-    def __init__(self, exchange: Exchange, basic: bool = False, unfinished: bool = False) -> None:
+    def __init__(self, exchange: Exchange, basic: bool = False, unfinished: bool = True) -> None:
         self.x, self.basic = exchange, basic
         self.market = MarketData(exchange, unfinished)
         self._prints: dict[str, Prints] = {}
@@ -115,18 +112,16 @@ class Data:
             query.date("asof")
         return start, min(end, now)
 
-    def _interval(self, query: Query) -> tuple[str, str]:
-        """(interval, its letter in page tokens)."""
-        text = query.text("timeframe")
-        found = _TIMEFRAME.fullmatch(text or "")
-        if text is None or found is None:
-            raise bad_request(f"invalid timeframe: {text or ''}")
-        interval = TIMEFRAMES.get(f"{int(found[1])}{found[2].lower()}") if found[2] != "M" else None
-        if interval is None or interval not in self.market.intervals():
-            served = ", ".join(_NAMES[name] for name in self.market.intervals())
-            raise bad_request(f"invalid timeframe: {text}: the sandbox replays {self.x.bars.interval} bars and serves "
-                              f"{served}")
-        return interval, {"1d": "D", "1h": "H"}.get(interval, "M")
+    def _timeframe(self, query: Query) -> Timeframe:
+        text = query.text("timeframe") or ""
+        found = timeframes.read(text)
+        if found is None:
+            raise bad_request(f"invalid timeframe: {text}")
+        if not self.market.serves(found):
+            served = ", ".join(str(one) for one in timeframes.USUAL if self.market.serves(one))
+            raise bad_request(f"invalid timeframe: {text} cannot be made of the {self.x.bars.interval} bars that the "
+                              f"sandbox replays: it serves {served}, and others made of them")
+        return found
 
     def _adjustment(self, query: Query) -> str:
         words = query.words("adjustment") or ["raw"]
@@ -144,12 +139,13 @@ class Data:
         after = _read_token(query)
         letter = ""
         if what == "bars":
-            interval, letter = self._interval(query)
+            timeframe = self._timeframe(query)
+            letter = timeframe.unit[0]
             how = self._adjustment(query)
         start, end = self._span(query)
         known = [s for s in symbols if s in self.market.column]
         if what == "bars":
-            sources = [(s, self._bars(s, interval, how)) for s in known]
+            sources = [(s, self._bars(s, timeframe, how)) for s in known]
         else:
             sources = [(s, self._made_up(s, what)) for s in known]
         page = paging.page(sources, start, end, limit, after, descending)
@@ -161,10 +157,10 @@ class Data:
             body = f'{{"{what}":{_bychecked_symbol(page.points)},"next_page_token":{token}}}'
         return self._labelled(answer(body), what)
 
-    def _bars(self, symbol: str, interval: str, how: str) -> paging.Source:
-        series = self.market.series(symbol, interval, how)
-        extra = self.market.partial(symbol, interval) if self.market.unfinished else None
-        return paging.Source(series.times, series.stop(self.market.known(interval)), series.texts, extra)
+    def _bars(self, symbol: str, timeframe: Timeframe, how: str) -> paging.Source:
+        series = self.market.series(symbol, timeframe, how)
+        extra = self.market.partial(symbol, timeframe, how) if self.market.unfinished else None
+        return paging.Source(series.times, series.stop(self.market.known(timeframe)), series.texts, extra)
 
     def _of(self, symbol: str) -> Prints:
         if symbol not in self._prints:
@@ -230,7 +226,6 @@ class Data:
 
 
 _BARS = ("timeframe", "adjustment")
-_NAMES = {"1m": "1Min", "5m": "5Min", "15m": "15Min", "30m": "30Min", "1h": "1Hour", "1d": "1Day"}
 _KINDS = {"bars": ("range", "bars"), "quotes": ("range", "quotes"), "trades": ("range", "trades"),
           "bars/latest": ("latest", "bars"), "quotes/latest": ("latest", "quotes"),
           "trades/latest": ("latest", "trades"), "snapshots": ("snapshot", "many"), "snapshot": ("snapshot", "one")}

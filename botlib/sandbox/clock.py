@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from botlib.errors import InputError
-from botlib.sandbox.tape import Tape
+from botlib.sandbox.tape import Tape, is_number
 
 NS_A_SECOND = 1_000_000_000
 
@@ -30,9 +30,9 @@ class Pace:
     """
 
     def __init__(self, tape: Tape, speed: float, closed_seconds: float | None = 1.0) -> None:
-        if isinstance(speed, bool) or not 1.0 <= speed <= 100_000.0:
+        if not is_number(speed) or not 1.0 <= speed <= 100_000.0:
             raise InputError(f"speed = {speed!r} is out of range: valid is 1 to 100000, virtual seconds in a second.")
-        if closed_seconds is not None and not 0.0 <= closed_seconds <= 3600.0:
+        if closed_seconds is not None and not (is_number(closed_seconds) and 0.0 <= closed_seconds <= 3600.0):
             raise InputError(f"closed_seconds = {closed_seconds!r} is out of range: valid is 0 to 3600, or None.")
         self.speed, self.closed_seconds = speed, closed_seconds
         starts, finals = tape.starts[tape.first:], tape.finals[tape.first:]

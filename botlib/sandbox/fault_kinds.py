@@ -46,6 +46,7 @@ _MATCHERS = {"request": "method path nth times probability bars",
 LASTING = ("account_blocked", "halt", "partial_fills", "stuck_cancel")
 OVERNIGHT = ("split", "dividend")
 FEEDS = ("trade_updates", "market_data")
+METHODS = ("*", "GET", "POST", "PATCH", "PUT", "DELETE")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +101,7 @@ class Fault:
     order: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
+        if not isinstance(self.kind, str) or self.kind not in KINDS:
             raise InputError(f"kind = {self.kind!r} is no fault{nearest(self.kind, KINDS) or '.'} "
                              f"Valid: {', '.join(KINDS)}.")
         kind = KINDS[self.kind]
@@ -108,7 +109,7 @@ class Fault:
         for f in fields(self):
             if f.name not in ("kind", *valid) and getattr(self, f.name) != f.default:
                 raise InputError(f"a fault {self.kind!r} takes no {f.name}. Valid: {', '.join(valid)}.")
-        if self.bars is not None:
+        if isinstance(self.bars, list):
             object.__setattr__(self, "bars", tuple(self.bars))
         _check(self)
 
@@ -132,19 +133,39 @@ class Fault:
         return {f.name: values[f.name] for f in fields(self) if f.name == "kind" or values[f.name] != f.default}
 
 
+def _check_words(fault: Fault) -> None:
+    """The patterns and the switch: a pattern that nothing can match would be a fault that never happens."""
+    for name in ("method", "path", "stream", "event", "symbol"):
+        value = getattr(fault, name)
+        if not isinstance(value, str) or not value:
+            raise InputError(f"{fault.kind}: {name} = {value!r}: it must be a text, or '*' for every {name}.")
+    if fault.method not in METHODS:
+        raise InputError(f"{fault.kind}: method = {fault.method!r}{nearest(fault.method.upper(), METHODS) or ':'} "
+                         f"valid: {', '.join(METHODS)}.")
+    if fault.path[0] not in "/*?[":
+        raise InputError(f"{fault.kind}: path = {fault.path!r} matches no request: paths begin with a slash, such as "
+                         "'/v2/orders' or '/v2/stocks/*'.")
+    if not isinstance(fault.accepted, bool):
+        raise InputError(f"{fault.kind}: accepted = {fault.accepted!r}: it must be true or false.")
+
+
 def _check(fault: Fault) -> None:
     """Raise `InputError` on a value out of range."""
     ranges = {"probability": (0.0, 1.0), "seconds": (0.0, 3600.0), "status": (200, 599), "share": (0.0, 1.0),
               "percent": (0.0, 100.0), "nth": (1, 10**9), "times": (1, 10**9), "ratio": (1e-4, 1e4),
               "retry_after": (0, 3600), "amount": (-1e12, 1e12)}
+    _check_words(fault)
     for name, (low, high) in ranges.items():
         value = getattr(fault, name)
-        if value is None:
+        if value is None and name in ("nth", "times", "retry_after"):
             continue
+        if name in ("nth", "times", "status", "retry_after") and type(value) is not int:
+            raise InputError(f"{fault.kind}: {name} = {value!r}: it must be a whole number, {low:g} to {high:g}.")
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
             raise InputError(f"{fault.kind}: {name} = {value!r} is out of range: valid is {low:g} to {high:g}.")
     span = fault.bars
-    if span is not None and (len(span) != 2 or not all(type(b) is int for b in span) or not 0 <= span[0] <= span[1]):
+    if span is not None and (not isinstance(span, tuple) or len(span) != 2
+                             or not all(type(b) is int for b in span) or not 0 <= span[0] <= span[1]):
         raise InputError(f"{fault.kind}: bars = {span!r}: it must be the first and the last bar's number, "
                          "such as [5, 9].")
     if fault.stream not in ("*", *FEEDS):
@@ -153,7 +174,11 @@ def _check(fault: Fault) -> None:
     if fault.kind in ("split", "dividend") and (fault.symbol == "*" or fault.bars is None):
         raise InputError(f"{fault.kind}: name the symbol, and the bar after which it happens: bars = [n, n].")
     if fault.kind == "foreign_order":
-        found = alpaca_rules.parse(dict(fault.order or {}))
+        given = fault.order
+        if given is not None and not isinstance(given, Mapping):
+            raise InputError(f"foreign_order: order = {given!r}: it must be a mapping, the body of a POST of "
+                             "/v2/orders.")
+        found = alpaca_rules.parse(dict(given or {}))
         if isinstance(found, alpaca_rules.Violation):
             raise InputError(f"foreign_order: order = {fault.order!r}: {found.message}. It is the body of a POST of "
                              "/v2/orders.")

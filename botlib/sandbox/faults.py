@@ -21,6 +21,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from botlib import alpaca_rules
+from botlib.bars import Bars
+from botlib.errors import InputError, nearest
 from botlib.sandbox.fault_kinds import KINDS, LASTING, OVERNIGHT, Fault
 from botlib.sandbox.messages import Request, Response
 from botlib.sandbox.orders import Refusal
@@ -86,6 +88,8 @@ class Faults:
     @classmethod
     def of(cls, given: Faults | Iterable[Fault | Mapping[str, Any]] | None, *, seed: int = 0) -> Faults:
         """``given`` itself, or made of a script."""
+        if isinstance(given, (str, Fault, Mapping)) or not isinstance(given or (), (Faults, Iterable)):
+            raise InputError(f"faults = {given!r}: give a list of Fault, such as [Fault(kind='delay', seconds=2)].")
         return given if isinstance(given, Faults) else cls(given or (), seed=seed)
 
     def add(self, *script: Fault | Mapping[str, Any]) -> None:
@@ -94,6 +98,20 @@ class Faults:
         for fault in made:
             self._armed.append(_Armed(fault, random.Random(f"{self.seed}:{self._count}")))
             self._count += 1
+
+    def fit(self, bars: Bars, *script: Fault | Mapping[str, Any], running: bool = True) -> list[Fault]:
+        """The faults, if they can happen on these bars. Raises `InputError` on a symbol there is not, and, while the
+        exchange is ``running``, on what must be in the bars before it opens."""
+        made = [Fault.of(f) for f in script]
+        for fault in made:
+            if not any(fnmatchcase(symbol, fault.symbol) for symbol in bars.symbols):
+                raise InputError(f"{fault.kind}: symbol = {fault.symbol!r} is not among the bars"
+                                 f"{nearest(fault.symbol, bars.symbols) or '.'} There are: "
+                                 f"{', '.join(bars.symbols[:20])}{', ...' * (len(bars.symbols) > 20)}.")
+            if running and fault.kind in OVERNIGHT:
+                raise InputError(f"{fault.kind}: it must be in the bars before the exchange opens: give it in "
+                                 "running(bars, faults=[...]).")
+        return made
 
     def clear(self) -> None:
         """End the script; what lasts in the world ends at the next `world`."""

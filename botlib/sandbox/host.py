@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from botlib.errors import InputError
 from botlib.sandbox import formats, wire
 from botlib.sandbox.api import Api
 from botlib.sandbox.exchange import Exchange
-from botlib.sandbox.faults import Faults, Outcome
+from botlib.sandbox.faults import Fault, Faults, Outcome
 from botlib.sandbox.messages import Query, Request, Response, answer
 from botlib.sandbox.orders import Refusal
 from botlib.sandbox.prints import Prints
 from botlib.sandbox.streams import Event, known
 from botlib.sandbox.synthetic import is_synthetic
+from botlib.sandbox.tape import is_whole
 
 _HALT = {"sc": "2", "sm": "Trading Halt", "rc": "M", "rm": "Volatility Trading Pause", "z": "A"}
 _RESUME = {"sc": "3", "sm": "Resume", "rc": "", "rm": "", "z": "A"}
@@ -36,6 +37,8 @@ class Host:
         Seconds, for the rate limit.
     basic_plan : bool
         The free data plan.
+    unfinished_bars : bool
+        As `Api`.
     stepped : bool
         Whether control calls move the market; else a clock does.
 
@@ -46,9 +49,11 @@ class Host:
     """
 
     def __init__(self, exchange: Exchange, faults: Faults, *, keys: tuple[str, str], rate_limit: int | None = None,
-                 clock: Callable[[], float] | None = None, basic_plan: bool = False, stepped: bool = True) -> None:
+                 clock: Callable[[], float] | None = None, basic_plan: bool = False, unfinished_bars: bool = True,
+                 stepped: bool = True) -> None:
         self.exchange, self.faults, self.keys, self.stepped = exchange, faults, keys, stepped
-        self.api = Api(exchange, keys=keys, rate_limit=rate_limit, clock=clock, basic_plan=basic_plan)
+        self.api = Api(exchange, keys=keys, rate_limit=rate_limit, clock=clock, basic_plan=basic_plan,
+                       unfinished_bars=unfinished_bars)
         self.synthetic = is_synthetic(exchange.bars)
         self._told = len(exchange.updates)
         self._events: list[Event] = []
@@ -88,7 +93,7 @@ class Host:
             return answer({**self.state(), "stepped": stepped})
         if call == "POST /sandbox/faults":
             script = json.loads(request.body)
-            self.faults.add(*(script if isinstance(script, list) else [script]))
+            self.add_faults(*(script if isinstance(script, list) else [script]))
         elif call == "DELETE /sandbox/faults":
             self.faults.clear()
         elif call != "GET /sandbox/faults":
@@ -96,6 +101,10 @@ class Host:
                                                         "/sandbox/step and GET, POST, DELETE /sandbox/faults"}, 404)
         self.world()
         return answer({"faults": self.faults.state(), "log": [list(entry) for entry in self.faults.log]})
+
+    def add_faults(self, *script: Fault | Mapping[str, Any]) -> None:
+        """Add faults to the script. Raises `InputError`."""
+        self.faults.add(*self.faults.fit(self.exchange.bars, *script))
 
     def state(self) -> dict[str, Any]:
         """Where the replay is, for JSON."""
@@ -110,15 +119,21 @@ class Host:
     # --- time ---------------------------------------------------------------------------------------------------------
 
     def step(self, n: int = 1) -> int:
-        """The next ``n`` bars happen, whole; how many there were. Raises `InputError` when a clock moves the market."""
-        if not self.stepped:
-            raise InputError("a clock moves this market (speed is set): it cannot be stepped.")
+        """The next ``n`` bars happen, whole; how many there were. Raises `InputError` as `check_steps`."""
+        self.check_steps(n)
         for done in range(n):
             if self.exchange.done:
                 return done
             self._open()
             self._close()
         return n
+
+    def check_steps(self, n: object) -> None:
+        """Raise `InputError` when a clock moves the market, or ``n`` is no number of bars."""
+        if not self.stepped:
+            raise InputError("a clock moves this market (speed is set): it cannot be stepped.")
+        if not is_whole(n) or not n >= 1:  # type: ignore[operator]
+            raise InputError(f"n = {n!r}: give the number of bars that happen, 1 or more.")
 
     def catch_up(self, virtual: int) -> None:
         """Everything up to ``virtual`` (UTC ns) happens, in order."""

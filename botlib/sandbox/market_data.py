@@ -1,7 +1,7 @@
 """What the market-data API knows: finished bars of an exchange's tape, longer and adjusted ones.
 
 Only bars that have happened are seen, and only corporate actions with an ex-date by the current session. Longer bars
-are those of `botlib.resample`: inside a session, anchored at its open; they appear when they are finished. Everything
+are Alpaca's (`timeframes`). As at Alpaca a bar is there while it is made: the last one may be unfinished. Everything
 is kept by bar number: a request neither resamples nor adjusts what an earlier one did.
 
 Volume-weighted prices and trade counts are the data's own ("vwap" and "trade_count" of ``bars.extra``); without them
@@ -11,15 +11,17 @@ the price is (high + low + close) / 3 and the count 0.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from botlib import adjust, resample
-from botlib.bars import FIELDS, INTERVAL_MINUTES
-from botlib.sandbox.formats import plain
+from botlib.bars import FIELDS
+from botlib.sandbox import timeframes
 from botlib.sandbox.prints import Prints
+from botlib.sandbox.series import PRICES, Series, View, bar_texts
+from botlib.sandbox.timeframes import DAY, Timeframe
 
 if TYPE_CHECKING:
     from botlib.sandbox.exchange import Exchange
@@ -29,78 +31,6 @@ __all__ = ["ADJUSTMENTS", "MarketData", "Prints", "Series", "View"]
 ADJUSTMENTS = ("raw", "split", "dividend", "all")
 
 
-class View(NamedTuple):
-    """The bars of one interval.
-
-    labels : (G,) UTC ns; ends : (G,) when a bar is over; first, last : (G,) rows of the tape it is made of;
-    sessions : (G,) days; panels : raw, (G, N) each, "vwap" and "trade_count" among them.
-    """
-
-    labels: np.ndarray
-    ends: np.ndarray
-    first: np.ndarray
-    last: np.ndarray
-    sessions: np.ndarray
-    panels: dict[str, np.ndarray]
-
-    def known(self, bar: int, now: int) -> int:
-        """How many are finished when row ``bar`` of the tape is the last that happened."""
-        count = int(self.last.searchsorted(bar, side="right"))
-        begun = count < len(self.first) and int(self.first[count]) <= bar  # the next has begun
-        if count and not begun and int(self.ends[count - 1]) > now:
-            count -= 1
-        return count
-
-
-class Series:
-    """The bars of one symbol in one interval and adjustment; those to come are in it, `stop` says where they begin.
-
-    times : (K,) UTC ns of the labels; rows : (K,) their rows in the view.
-    """
-
-    def __init__(self, view: View, column: int, price: np.ndarray | None, shares: np.ndarray | None) -> None:
-        close = view.panels["close"][:, column]
-        self.rows = np.flatnonzero(~np.isnan(close))
-        self.times = view.labels[self.rows]
-        self._values = {name: panel[self.rows, column] for name, panel in view.panels.items()}
-        if price is not None:
-            for name in ("open", "high", "low", "close", "vwap"):
-                self._values[name] = self._values[name] / price[self.rows]
-        if shares is not None:
-            self._values["volume"] = self._values["volume"] * shares[self.rows]
-        self._texts: list[str | None] = [None] * len(self.rows)
-
-    def stop(self, known: int) -> int:
-        """How many of them are among the first ``known`` rows of the view."""
-        return int(self.rows.searchsorted(known))
-
-    def texts(self, low: int, high: int) -> list[str]:
-        """Bars ``low`` to ``high`` (not included) as JSON."""
-        made = self._texts[low:high]
-        if None in made:  # a poll that moves on with the bars misses the last only
-            first, stop = low + made.index(None), high
-            while self._texts[stop - 1] is not None:
-                stop -= 1
-            values = {name: v[first:stop] for name, v in self._values.items()}
-            self._texts[first:stop] = bar_texts(self.times[first:stop], values)
-            made = self._texts[low:high]
-        return made  # type: ignore[return-value]
-
-    def bar(self, number: int) -> dict[str, Any]:
-        """One bar."""
-        made: dict[str, Any] = json.loads(self.texts(number, number + 1)[0])
-        return made
-
-
-def bar_texts(times: np.ndarray, values: dict[str, np.ndarray]) -> list[str]:
-    """Bars as JSON objects, numbers the way Alpaca writes them: no ".0", volume and count whole."""
-    labels = np.datetime_as_string(times.astype("M8[ns]").astype("M8[s]")).tolist()
-    floats = [[plain(x) for x in values[name].tolist()] for name in ("close", "high", "low", "open", "vwap")]
-    whole = [np.rint(np.nan_to_num(values[name])).astype(np.int64).tolist() for name in ("trade_count", "volume")]
-    return [f'{{"c":{c},"h":{h},"l":{l},"n":{n},"o":{o},"t":"{t}Z","v":{v},"vw":{vw}}}'
-            for c, h, l, o, vw, n, v, t in zip(*floats, *whole, labels, strict=True)]
-
-
 class MarketData:
     """Bars and corporate actions as they are known at an exchange's time.
 
@@ -108,15 +38,19 @@ class MarketData:
     ----------
     exchange : Exchange
     unfinished : bool
-        Longer bars appear, as at Alpaca, while they are made, out of the finished bars so far. Default: when finished.
+        As at Alpaca, the last bar may be unfinished: a longer bar of the bars so far, and of the tape's own bar in
+        progress, unless it is a minute, the open. False: bars appear when they are finished.
     """
 
-    def __init__(self, exchange: Exchange, unfinished: bool = False) -> None:
+    def __init__(self, exchange: Exchange, unfinished: bool = True) -> None:
         self.exchange, self.unfinished = exchange, unfinished
         self.bars = exchange.bars
+        self.own = timeframes.of(self.bars.interval)
         self.column = {symbol: n for n, symbol in enumerate(self.bars.symbols)}
-        self._views: dict[str, View] = {}
-        self._series: dict[tuple[str, str, str], tuple[int, Series]] = {}
+        self._fits: dict[Timeframe, bool] = {}
+        self._views: dict[Timeframe, View] = {}
+        self._partials: dict[Timeframe, tuple[tuple[int, int], list[str | None]]] = {}
+        self._series: dict[tuple[str, Timeframe, str], tuple[int, Series]] = {}
         self._actions = _by_symbol(self.bars.actions)
 
     # --- what is known ------------------------------------------------------------------------------------------------
@@ -131,21 +65,21 @@ class MarketData:
         """The session that is known to have begun, days since 1970-01-01: its actions are known, too."""
         return int(self.bars.sessions[self.bar + self.exchange.tape.in_progress])
 
-    def intervals(self) -> list[str]:
-        """Those that the tape's bars can make."""
-        source = INTERVAL_MINUTES[self.bars.interval]
-        return [name for name, minutes in INTERVAL_MINUTES.items()
-                if minutes is None or (source is not None and minutes >= source)]
+    def serves(self, timeframe: Timeframe) -> bool:
+        """Whether the tape's bars can make such bars."""
+        if timeframe not in self._fits:
+            self._fits[timeframe] = timeframes.fits(self.exchange.tape, timeframe)
+        return self._fits[timeframe]
 
-    def known(self, interval: str) -> int:
-        """How many bars of an interval are finished now."""
-        return self.view(interval).known(self.bar, int(self.exchange.now))
+    def known(self, timeframe: Timeframe) -> int:
+        """How many bars of a timeframe are finished now."""
+        return self.view(timeframe).known(self.bar, int(self.exchange.now))
 
-    def view(self, interval: str) -> View:
-        """All bars of one interval, those to come included."""
-        if interval not in self._views:
-            self._views[interval] = _view(self.exchange, interval)
-        return self._views[interval]
+    def view(self, timeframe: Timeframe) -> View:
+        """All bars of one timeframe, those to come included."""
+        if timeframe not in self._views:
+            self._views[timeframe] = _view(self.exchange, timeframe)
+        return self._views[timeframe]
 
     def actions(self, symbol: str) -> pd.DataFrame | None:
         """Its corporate actions with an ex-date by today's session, by ex-date; None when there are none."""
@@ -155,63 +89,112 @@ class MarketData:
         count = int(days.searchsorted(self.today, side="right"))
         return table.iloc[:count] if count else None
 
-    def series(self, symbol: str, interval: str, how: str = "raw") -> Series:
+    def series(self, symbol: str, timeframe: Timeframe, how: str = "raw") -> Series:
         """The bars of a symbol, adjusted by the actions known now. ``how``: one of `ADJUSTMENTS`."""
         known = self.actions(symbol) if how != "raw" else None
         count = 0 if known is None else len(known)
-        key = (symbol, interval, how if count else "raw")
+        key = (symbol, timeframe, how if count else "raw")
         kept = self._series.get(key)
         if kept is None or kept[0] != count:
-            kept = (count, self._adjusted(symbol, interval, how, known))
+            kept = (count, self._adjusted(symbol, timeframe, how, known))
             self._series[key] = kept
         return kept[1]
 
-    def _adjusted(self, symbol: str, interval: str, how: str, actions: pd.DataFrame | None) -> Series:
-        view, n = self.view(interval), self.column[symbol]
+    def _adjusted(self, symbol: str, timeframe: Timeframe, how: str, actions: pd.DataFrame | None) -> Series:
+        view, n = self.view(timeframe), self.column[symbol]
         if actions is None:
             return Series(view, n, None, None)
-        close = view.panels["close"][:, [n]]
-        split, every = (None if kind == "all" and how == "split" else adjust.divisors(
-            actions, (symbol,), view.sessions, close, kind) for kind in ("split", "all"))
-        if how == "split":
-            return Series(view, n, _column(split, 0), _column(split, 1))
-        if how == "all":
-            return Series(view, n, _column(every, 0), _column(every, 1))
-        price, by_splits = _column(every, 0), _column(split, 0)
-        return Series(view, n, price if price is None or by_splits is None else price / by_splits, None)
+        if timeframe.longer_than_a_day:  # what changed within a bar is adjusted before the bar is made
+            made = timeframes.bins(self.exchange.tape, timeframe)
+            return Series(view._replace(panels=_combined(self._panels_of(symbol, how, actions), made)), 0,
+                          None, None)
+        return Series(view, n, *_divisors(symbol, actions, view.sessions, view.panels["close"][:, [n]], how))
+
+    def _panels_of(self, symbol: str, how: str = "raw", actions: pd.DataFrame | None = None,
+                   rows: slice = slice(None)) -> dict[str, np.ndarray]:
+        """Rows of the tape's panels of one symbol, (R, 1), adjusted by ``actions``."""
+        n, every = self.column[symbol], _panels(self.exchange)
+        panels = {name: panel[rows, n:n + 1] for name, panel in every.items()}
+        if actions is not None:
+            price, shares = _divisors(symbol, actions, self.bars.sessions, every["close"][:, [n]], how)
+            if price is not None:
+                panels |= {name: panels[name] / price[rows, None] for name in PRICES}
+            if shares is not None:
+                panels["volume"] = panels["volume"] * shares[rows, None]
+        return panels
 
     # --- single bars --------------------------------------------------------------------------------------------------
 
     def latest(self, symbol: str) -> dict[str, Any] | None:
         """The last finished bar of the tape's own interval; None when there is none."""
-        series = self.series(symbol, self.bars.interval)
-        stop = series.stop(self.known(self.bars.interval))
+        series = self.series(symbol, self.own)
+        stop = series.stop(self.known(self.own))
         return series.bar(stop - 1) if stop else None
 
     def days(self, symbol: str) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
         """(today's bar so far, the one before), raw."""
-        series = self.series(symbol, "1d")
-        stop = series.stop(self.known("1d"))
+        series = self.series(symbol, DAY)
+        stop = series.stop(self.known(DAY))
         done = [series.bar(k) for k in range(max(0, stop - 2), stop)]
-        partial = self.partial(symbol, "1d")
+        partial = self.partial(symbol, DAY)
         found = [None, None, *done, *([json.loads(partial[1])] if partial else [])]
         return found[-1], found[-2]
 
-    def partial(self, symbol: str, interval: str) -> tuple[int, str] | None:
-        """(label, JSON) of the longer bar in the making, out of the finished bars so far; None when there is none."""
-        view = self.view(interval)
+    def partial(self, symbol: str, timeframe: Timeframe, how: str = "raw") -> tuple[int, str] | None:
+        """(label, JSON) of the unfinished bar; None when there is none. Of the tape's own bar in progress only the open
+        is known; a longer bar is made of the finished ones so far."""
+        view, n = self.view(timeframe), self.column[symbol]
+        if timeframe == self.own:
+            price = float(self.bars.open[self.bar + 1, n]) if self.exchange.tape.in_progress else 0.0
+            if not price > 0.0 or timeframe.minutes == 1:
+                return None
+            opened = dict.fromkeys(PRICES, np.array([price])) | {"volume": np.zeros(1), "trade_count": np.zeros(1)}
+            row = view.labels[self.bar + 1:self.bar + 2]
+            return int(row[0]), bar_texts(row, opened)[0]
         group = view.known(self.bar, int(self.exchange.now))
-        if group >= len(view.first) or view.first[group] > self.bar or interval == self.bars.interval:
+        if group >= len(view.first) or view.first[group] > self.bar:
             return None
-        rows, n = slice(int(view.first[group]), self.bar + 1), self.column[symbol]
-        inside = self.bars.in_session[rows]
-        column = {name: panel[rows, n][inside][:, None] for name, panel in _panels(self.exchange).items()}
-        if not len(column["close"]) or np.isnan(column["close"]).all():
-            return None
-        made = resample.Bins(np.arange(len(column["close"])), np.zeros(1, np.int64), view.labels[group:group + 1],
-                             view.ends[group:group + 1])
-        values = {name: panel[:, 0] for name, panel in _combined(column, made).items()}
-        return int(view.labels[group]), bar_texts(view.labels[group:group + 1], values)[0]
+        rows, label = slice(int(view.first[group]), self.bar + 1), int(view.labels[group])
+        actions = self.actions(symbol) if how != "raw" and timeframe.longer_than_a_day else None
+        if actions is not None:
+            text = self._together(self._panels_of(symbol, how, actions, rows), rows, timeframe, label)[0]
+            return None if text is None else (label, text)
+        kept = self._partials.get(timeframe)
+        if kept is None or kept[0] != (group, self.bar):
+            panels = {name: panel[rows] for name, panel in _panels(self.exchange).items()}
+            kept = ((group, self.bar), self._together(panels, rows, timeframe, label))
+            self._partials[timeframe] = kept
+        text = kept[1][n]
+        return None if text is None else (label, text)
+
+    def _together(self, panels: dict[str, np.ndarray], rows: slice, timeframe: Timeframe,
+                  label: int) -> list[str | None]:
+        """One bar of all rows of each column, as JSON; None where there is none."""
+        inside = self.bars.in_session[rows] if timeframe.minutes is None else slice(None)
+        panels = {name: panel[inside] for name, panel in panels.items()}
+        count, columns = panels["close"].shape
+        texts: list[str | None] = [None] * columns
+        if count:
+            one = np.array([label])
+            values = {name: panel[0] for name, panel in _combined(
+                panels, resample.Bins(np.arange(count), np.zeros(1, np.int64), one, one)).items()}
+            there = np.flatnonzero(~np.isnan(values["close"]))
+            made = bar_texts(np.repeat(one, len(there)), {name: v[there] for name, v in values.items()})
+            for column, text in zip(there.tolist(), made, strict=True):
+                texts[column] = text
+        return texts
+
+
+def _divisors(symbol: str, actions: pd.DataFrame, sessions: np.ndarray, close: np.ndarray,
+              how: str) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """What prices are divided by and volumes multiplied by, (T,) each; None: nothing to do."""
+    split, every = (None if kind == "all" and how == "split" else adjust.divisors(
+        actions, (symbol,), sessions, close, kind) for kind in ("split", "all"))
+    if how in ("split", "all"):
+        due = split if how == "split" else every
+        return _column(due, 0), _column(due, 1)
+    price, by_splits = _column(every, 0), _column(split, 0)
+    return price if price is None or by_splits is None else price / by_splits, None
 
 
 def _column(due: adjust.Divisors | None, which: int) -> np.ndarray | None:
@@ -258,16 +241,12 @@ def _combined(panels: dict[str, np.ndarray], made: resample.Bins) -> dict[str, n
     return out
 
 
-def _view(exchange: Exchange, interval: str) -> View:
-    bars = exchange.bars
-    start = bars.index.as_unit("ns").asi8
-    if interval == bars.interval:
+def _view(exchange: Exchange, timeframe: Timeframe) -> View:
+    bars, tape = exchange.bars, exchange.tape
+    if timeframe == timeframes.of(bars.interval):
         rows = np.arange(len(bars))
-        return View(start, exchange.tape.finals, rows, rows, bars.sessions, _panels(exchange))
-    source = INTERVAL_MINUTES[bars.interval]
-    assert source is not None, "daily bars make no shorter ones"
-    midnight = bars.index.normalize().as_unit("ns").asi8
-    made = resample.bins(start, bars.sessions, midnight, source, INTERVAL_MINUTES[interval], exchange.tape.schedule)
+        return View(bars.index.as_unit("ns").asi8, tape.finals, rows, rows, bars.sessions, _panels(exchange))
+    made = timeframes.bins(tape, timeframe)
     last = np.append(made.starts[1:], len(made.rows)) - 1
     return View(made.labels, made.ends, made.rows[made.starts], made.rows[last], bars.sessions[made.rows[made.starts]],
                 _combined(_panels(exchange), made))

@@ -18,6 +18,16 @@ GTC_DAYS = 90
 GTC_END = pd.Timedelta(hours=16, minutes=15)  # "good till cancelled" ends at 16:15 New York ("Placing Orders")
 
 
+def is_number(value: object) -> bool:
+    """Whether a parameter is a number; True and False are none."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, (bool, np.bool_))
+
+
+def is_whole(value: object) -> bool:
+    """Whether a parameter is a whole number."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
 class Tape:
     """Bars in replay.
 
@@ -52,8 +62,11 @@ class Tape:
         if bars.adjustment != "raw":
             raise InputError(f"the local exchange trades raw prices; these bars are adjusted ({bars.adjustment!r}). "
                              "Pass the raw bars with their actions.")
-        if len(bars) < 2 or not 1 <= first < len(bars):
-            raise InputError(f"first = {first}: the replay begins at bar 1 to {len(bars) - 1} of these {len(bars)} "
+        if len(bars) < 2:
+            raise InputError("one bar is too few for a replay, which needs one before it begins and one that "
+                             "happens: take a longer period.")
+        if not is_whole(first) or not 1 <= first < len(bars):
+            raise InputError(f"first = {first!r}: the replay begins at bar 1 to {len(bars) - 1} of these {len(bars)} "
                              "bars, so that there is a price before it.")
         self.bars, self.first = bars, first
         self.schedule: Schedule = schedule(bars.calendar)

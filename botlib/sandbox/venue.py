@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import contextlib
 import errno
-import ipaddress
 import socket
 import threading
 import time
@@ -15,14 +13,16 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botlib.bars import Bars
-from botlib.errors import BotlibError, InputError
+from botlib.errors import BotlibError, InputError, warn
 from botlib.params import Costs
 from botlib.sandbox.api import KEYS
+from botlib.sandbox.checks import check_running
 from botlib.sandbox.clock import Pace
 from botlib.sandbox.exchange import Exchange
 from botlib.sandbox.faults import Fault, Faults
 from botlib.sandbox.host import Host
 from botlib.sandbox.synthetic import is_synthetic
+from botlib.wording import when
 
 if TYPE_CHECKING:
     from botlib.sandbox.server import Server
@@ -52,13 +52,14 @@ class Venue:
     """
 
     def __init__(self, exchange: Exchange, faults: Faults, *, keys: tuple[str, str], host: str, port: int,
-                 rate_limit: int | None, basic_plan: bool, speed: float | None, closed_seconds: float | None,
-                 feed: str, stream_options: Mapping[str, Any]) -> None:
+                 rate_limit: int | None, basic_plan: bool, unfinished_bars: bool, speed: float | None,
+                 closed_seconds: float | None, feed: str, stream_options: Mapping[str, Any]) -> None:
         self.exchange, self.faults, self.keys, self.host, self.port = exchange, faults, keys, host, port
         self.speed, self.feed, self.synthetic = speed, feed, is_synthetic(exchange.bars)
         self.pace = None if speed is None else Pace(exchange.tape, speed, closed_seconds)
         self._desk = Host(exchange, faults, keys=keys, rate_limit=rate_limit, clock=time.time,
-                          basic_plan=basic_plan, stepped=speed is None)
+                          basic_plan=basic_plan, unfinished_bars=unfinished_bars, stepped=speed is None)
+        self._ended = False
         self._stream_options = dict(stream_options)
         self._server: Server | None = None
         self._thread: threading.Thread | None = None
@@ -142,18 +143,25 @@ class Venue:
     def __repr__(self) -> str:
         made = ", synthetic bars" if self.synthetic else ""
         where = self.url if self.running else "not running"
-        return f"<Venue {where}, bar {self.exchange.bar} of {len(self.exchange.bars)}{made}>"
+        ended = ", the bars have ended" if self.exchange.done else ""
+        return f"<Venue {where}, {self.exchange.bar + 1} of {len(self.exchange.bars)} bars have happened{made}{ended}>"
 
     # --- what goes on in it -------------------------------------------------------------------------------------------
 
     def step(self, n: int = 1) -> int:
         """The next ``n`` bars happen, whole; returns how many there were, once the streams have been told.
 
-        Raises `InputError` when a clock moves the market.
+        0: the bars have ended; a further call warns (``replay-ended``), as nothing will happen any more. Raises
+        `InputError` when a clock moves the market, or ``n`` is no whole number of 1 or more.
         """
-        if not self.running or self._server is None:
-            return self._desk.step(n)
-        return self._in_loop(self._server.step(n))
+        self._desk.check_steps(n)
+        server = self._server
+        done = self._desk.step(n) if not self.running or server is None else self._in_loop(server.step(n))
+        if done == 0 and self._ended:
+            warn("replay-ended", f"{ended(self.exchange)} Run a new one with fewer bars of history (first=...) or more "
+                 "bars.")
+        self._ended = done == 0
+        return int(done)
 
     def call(self, function: Callable[[Exchange], T]) -> T:
         """``function(exchange)`` between two requests; the streams are told what came of it."""
@@ -172,12 +180,18 @@ class Venue:
 
     def fault(self, *script: Fault | Mapping[str, Any]) -> None:
         """Add faults to the script. Raises `InputError`."""
-        made = [Fault.of(f) for f in script]
-        self.call(lambda _exchange: self.faults.add(*made))
+        self.call(lambda _exchange: self._desk.add_faults(*script))
 
     def _in_loop(self, work: Any) -> Any:
         assert self._server is not None
         return asyncio.run_coroutine_threadsafe(work, self._server.loop).result()
+
+
+def ended(exchange: Exchange) -> str:
+    """What to tell when the replay is over."""
+    last = exchange.bars.index[-1]
+    return (f"the bars have ended ({when(last, exchange.bars.interval)}): the exchange's clock stands still, and "
+            "orders sent now are accepted and never fill.")
 
 
 def running(bars: Bars, *, cash: float = 100_000.0, speed: float | None = None, seed: int = 0,
@@ -185,7 +199,7 @@ def running(bars: Bars, *, cash: float = 100_000.0, speed: float | None = None, 
             first: int = 1, multiplier: float = 4.0, keys: tuple[str, str] = KEYS, host: str = "127.0.0.1",
             port: int = 0, rate_limit: int | None = None, closed_seconds: float | None = 1.0, feed: str = "iex",
             symbol_limit: int | None = None, connection_limit: int | None = 1, basic_plan: bool = False,
-            auth_seconds: float = 10.0) -> Venue:
+            unfinished_bars: bool = True, auth_seconds: float = 10.0) -> Venue:
     """A local Alpaca on a loopback port, for a ``with`` block; safe inside Jupyter.
 
     ::
@@ -199,7 +213,7 @@ def running(bars: Bars, *, cash: float = 100_000.0, speed: float | None = None, 
     bars : Bars, (T, N)
         Raw prices with a calendar; their actions are applied.
     cash, costs, seed, first, multiplier
-        As `Exchange`. ``seed`` is also that of the faults.
+        As `Exchange`. ``seed`` is also that of the faults; the same seed gives the same ids, that of the account too.
     speed : float, optional
         Virtual seconds in a second of wall time, 1 to 100,000. None: nothing happens until `Venue.step`.
     faults : Faults or list of Fault or mapping, optional
@@ -211,17 +225,21 @@ def running(bars: Bars, *, cash: float = 100_000.0, speed: float | None = None, 
     port : int
         0: a free one.
     rate_limit : int, optional
-        Requests a minute; Alpaca: 200.
+        Requests a minute, of wall time; Alpaca: 200. Answers then carry Alpaca's X-RateLimit headers. None: no limit,
+        and nothing to tell.
     closed_seconds : float or None
         With ``speed``: most seconds that a night takes; 0 skips it, None lets it pass at that speed.
     feed : str
-        The last part of ``data_stream_url``.
+        The last part of ``data_stream_url``: iex, sip, delayed_sip, boats, overnight or test.
     symbol_limit : int, optional
         Most symbols on the market data stream, over all channels.
     connection_limit : int or None
         Most market data streams at a time; Alpaca: 1.
     basic_plan : bool
         Alpaca's free plan: 30 symbols on the stream, no stream of the feed sip, no recent data of it.
+    unfinished_bars : bool
+        As at Alpaca, the last bar that /v2/stocks/bars serves may be unfinished: today's so far. False: bars appear
+        when they are finished.
     auth_seconds : float
         How long the market data stream waits for the keys.
 
@@ -232,28 +250,19 @@ def running(bars: Bars, *, cash: float = 100_000.0, speed: float | None = None, 
     Raises
     ------
     InputError
-        As `Exchange`, `Pace` and `Faults`; a host that is not loopback, a port out of range or taken.
+        A parameter of the wrong type or out of range; a host that is not loopback, a port that is taken; a fault that
+        cannot happen on these bars.
     """
-    _check_address(host, port)
-    if len(keys) != 2 or not all(isinstance(k, str) and k.isascii() and k.isprintable() and k for k in keys):
-        raise InputError("keys: give a key id and a secret, two texts of printable characters.")
+    check_running(dict(locals()))
     script = Faults.of(faults, seed=seed)
+    script.fit(bars, *script.script, running=False)
     exchange = Exchange(script.prepare(bars), cash=cash, costs=costs, seed=seed, first=first, multiplier=multiplier)
     return Venue(exchange, script, keys=(keys[0], keys[1]), host=host, port=port, rate_limit=rate_limit,
-                 basic_plan=basic_plan, speed=speed, closed_seconds=closed_seconds, feed=feed,
+                 basic_plan=basic_plan, unfinished_bars=unfinished_bars, speed=speed, closed_seconds=closed_seconds,
+                 feed=feed,
                  stream_options={"symbol_limit": BASIC_SYMBOLS if basic_plan and symbol_limit is None else symbol_limit,
                                  "connection_limit": connection_limit, "sip": not basic_plan,
                                  "auth_seconds": auth_seconds})
-
-
-def _check_address(host: str, port: int) -> None:
-    loopback = host == "localhost"
-    with contextlib.suppress(ValueError):
-        loopback = loopback or ipaddress.ip_address(host).is_loopback
-    if not loopback:
-        raise InputError(f"host = {host!r}: the local exchange listens on this machine only. Use 127.0.0.1.")
-    if type(port) is not int or not 0 <= port <= 65_535:
-        raise InputError(f"port = {port!r} is out of range: valid is 1 to 65535, or 0 for a free one.")
 
 
 def _listen(host: str, port: int) -> socket.socket:
