@@ -247,12 +247,12 @@ def test_any_tellings_of_an_order_count_each_share_once(sizes, data):
 
 def test_fills_of_many_orders_are_read_at_once(repository, ledger):
     with repository.writing() as tx:
-        for n in range(700):
+        for n in range(600):
             tx.fill(ledger, a_fill(1.0, 1.0, order_id=f"o-{n}"))
     with repository.writing() as tx:
-        tx.expect_fills(ledger, [f"o-{n}" for n in range(1_400)])
-        assert sum(tx.fill(ledger, a_fill(1.0, 1.0, order_id=f"o-{n}")) for n in range(1_400)) == 700
-    assert len(repository.fills(ledger)) == 1_400
+        tx.expect_fills(ledger, [f"o-{n}" for n in range(1_200)])
+        assert sum(tx.fill(ledger, a_fill(1.0, 1.0, order_id=f"o-{n}")) for n in range(1_200)) == 600
+    assert len(repository.fills(ledger)) == 1_200
 
 
 # --- Tables --------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ _APPEND_ONLY = {
 
 def create(connection: Connection) -> None:
     """Make all tables in an empty database."""
-    schema.metadata.create_all(connection)
+    schema.metadata.create_all(connection, checkfirst=False)  # it is empty
     for statement in _APPEND_ONLY[connection.dialect.name]:
         connection.exec_driver_sql(statement)
     connection.execute(schema.meta.insert(), [

@@ -116,9 +116,10 @@ class Reading:
         """What persons asked for, oldest first; by default what nobody has answered yet."""
         return self._all(RequestRow, _UNHANDLED if unhandled else _REQUESTS, account_id)
 
-    def arms(self, account_id: str) -> tuple[ArmRow, ...]:
-        """What persons typed for live sessions, oldest first."""
-        return self._all(ArmRow, _rows(ArmRow, _t.arms.c.account_id == _ID).order_by(_t.arms.c.id), account_id)
+    def arms(self, account_id: str | None = None) -> tuple[ArmRow, ...]:
+        """What persons typed for live sessions of an account, or of all, oldest first."""
+        where = [] if account_id is None else [_t.arms.c.account_id == _ID]
+        return self._all(ArmRow, _rows(ArmRow, *where).order_by(_t.arms.c.id), account_id)
 
     def lease(self, account_id: str) -> LeaseRow | None:
         """Who has the account, or had it last."""
