@@ -9,7 +9,9 @@ import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow.parquet
 import pytest
 from fake_source import Clock, FakeSource, at
 from hypothesis import given, settings
@@ -17,10 +19,11 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from botlib.errors import BotlibWarning, DataError, InputError, ProviderError
-from botlib.providers import frames
+from botlib.providers import cache_store, frames
 from botlib.providers.cache import CachedProvider
+from botlib.providers.cache_series import Series
 from botlib.providers.cache_spans import SETTLED, Span, cover, missing
-from botlib.providers.cache_store import safe_name
+from botlib.providers.cache_store import Store, safe_name
 from botlib.providers.periods import period_start
 from botlib.providers.sessions import Sessions
 
@@ -469,6 +472,74 @@ def test_no_flipped_byte_changes_an_answer(cache, source, tmp_path):
         noticed += any(getattr(w.message, "name", "") == "cache-torn" for w in seen)
         path.write_bytes(whole)
     assert noticed > 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["1d-raw", "actions"])
+def test_a_flip_of_any_byte_is_noticed_or_harmless(tmp_path, source, kind):
+    bars = source.truth("AAPL").iloc[-3:].tz_convert("UTC")
+    held = Series(frames.check_actions(SPLIT), asof=[1, 2]) if kind == "actions" else Series(bars, [Span(1, 2, 3)])
+    store = Store(tmp_path)
+    store.save(kind, "AAPL", held)
+    path = store.path(kind, "AAPL")
+    whole = path.read_bytes()
+    noticed = 0
+    for position, byte in enumerate(whole):
+        path.write_bytes(whole[:position] + bytes([byte ^ 1]) + whole[position + 1:])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = store.load(kind, "AAPL")
+        if found is None:
+            noticed += 1
+            continue
+        same(found.frame, held.frame)
+        assert (found.spans, found.asof, found.basis) == (held.spans, held.asof, held.basis)
+    assert noticed > 1000
+
+
+def test_labels_in_another_unit_are_noticed(tmp_path, source):
+    store = Store(tmp_path)
+    store.save("1d-raw", "AAPL", Series(source.truth("AAPL").iloc[-3:].tz_convert("UTC")))
+    path = store.path("1d-raw", "AAPL")
+    whole = pyarrow.parquet.read_table(path)
+    labels = whole.column("timestamp").cast("int64").cast(pyarrow.timestamp("us", "UTC"))  # the same numbers
+    pyarrow.parquet.write_table(whole.set_column(5, "timestamp", labels).replace_schema_metadata(
+        whole.schema.metadata), path)
+    with pytest.warns(BotlibWarning, match="cache-torn"):
+        assert store.load("1d-raw", "AAPL") is None
+
+
+def test_a_file_of_another_version_is_fetched_again(cache, source, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(cache_store, "_VERSION", 1)
+        want = cache.history("AAPL", start="2024-01-02", end="2024-02-01", auto_adjust=False)
+    source.taken()
+    with pytest.warns(BotlibWarning, match="cache-torn.*of another version; its data is fetched again"):
+        same(cache.history("AAPL", start="2024-01-02", end="2024-02-01", auto_adjust=False), want)
+    assert len(source.taken()) == 1
+    same(cache.history("AAPL", start="2024-01-02", end="2024-02-01", auto_adjust=False), want)
+    assert source.taken() == []
+
+
+def test_a_negative_nan_is_held_as_it_came(tmp_path, source):
+    bars = source.truth("AAPL").iloc[-3:].tz_convert("UTC")
+    bars["volume"] = np.array([1.0, np.copysign(np.nan, -1.0), np.nan])  # 0/0 has the sign on x86
+    Store(tmp_path).save("1d-raw", "AAPL", Series(bars))
+    found = Store(tmp_path).load("1d-raw", "AAPL")
+    assert found is not None
+    assert np.signbit(found.frame["volume"]).tolist() == [False, True, False]
+
+
+def test_what_a_user_does_to_an_answer_does_not_reach_the_next(cache):
+    want = {"start": "2024-03-01", "end": "2024-03-05", "auto_adjust": False}
+    cache.history("AAPL", **want)
+    got = cache.history("AAPL", **want)
+    got.columns.name = got.index.name = "mine"
+    got.iloc[:, :] = 0.0
+    again = cache.history("AAPL", **want)
+    assert again.columns.name is None
+    assert again.index.name == "timestamp"
+    assert (again["close"] > 0).all()
 
 
 def test_a_file_of_another_symbol_is_not_believed(cache, source, tmp_path):

@@ -14,7 +14,6 @@ What the cache does about time:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,8 @@ import pandas as pd
 from botlib import adjust
 from botlib.errors import DataError, InputError, ProviderError, warn
 from botlib.providers.base import MarketDataProvider
-from botlib.providers.cache_series import Moment, Series, fingerprint, merged, normal, reaches
+from botlib.providers.cache_actions import ActionsCache
+from botlib.providers.cache_series import Moment, Series, merged, normal, reaches
 from botlib.providers.cache_spans import BEGINNING
 from botlib.providers.cache_store import Store, safe_name
 from botlib.providers.frames import (
@@ -41,8 +41,6 @@ from botlib.providers.frames import (
 )
 from botlib.providers.periods import period_start
 from botlib.providers.sessions import Sessions
-
-_ACTIONS = "actions"
 
 
 class CachedProvider:
@@ -78,6 +76,7 @@ class CachedProvider:
         self._sessions, self._now = Sessions(calendar), now
         source = safe_name(self.name) + (f"+{safe_name(self.feed)}" if self.feed else "")
         self._store = Store(Path(folder) / source)
+        self._actions = ActionsCache(self._store, self._sessions, self.adjustment)
 
     def download_bars(self, *, symbols: Sequence[str], period: str, interval: str) -> pd.DataFrame:
         """See `MarketDataProvider.download_bars`. The last bar is the last one of all symbols named.
@@ -133,7 +132,7 @@ class CachedProvider:
         try:
             tables = self._online_actions(names)
         except ProviderError as error:
-            tables = self._stored_actions(names)
+            tables = self._actions.stored(names)
             lacking = [name for name in names if name not in tables]
             if lacking:
                 raise ProviderError(f"{_clause(error)}, and the cache {self._store.folder} lacks the actions of "
@@ -145,7 +144,7 @@ class CachedProvider:
 
     def _online_range(self, symbol: str, interval: str, first: int, last: int, moment: Moment) -> Series:
         """The series with [first, last) complete, each gap asked for once."""
-        basis = self._bases((symbol,))[symbol]
+        basis = self._actions.bases((symbol,), self._online_actions)[symbol]
         series = self._load(symbol, interval, basis)
         if not self._gaps(series, interval, first, last, moment.asof):
             return series
@@ -176,12 +175,12 @@ class CachedProvider:
 
     def _online_period(self, names: tuple[str, ...], period: str, interval: str, moment: Moment) -> dict[str, Series]:
         """Each symbol's series, complete over a period that counts back from the last bar of them all."""
-        bases = self._bases(names)
+        bases = self._actions.bases(names, self._online_actions)
         series = self._load_all(names, interval, bases)
         guess = BEGINNING if period == "max" else self._start(moment.latest, period)
         if self._ends_unknown(series, interval, guess, moment):
             with self._store.lock():
-                series = {name: self._load(name, interval, bases[name]) for name in names}
+                series = self._load_all(names, interval, bases)
                 series |= self._download_ends(series, period, interval, guess, moment)
         for name, one in series.items():
             if one.last is None:  # the source may have answered with its unfinished bar alone
@@ -227,37 +226,6 @@ class CachedProvider:
             return BEGINNING if period == "max" else moment.limit
         return self._start(max(lasts), period)
 
-    # -- actions --------------------------------------------------------------------------------------------------
-
-    def _bases(self, names: tuple[str, ...]) -> dict[str, str]:
-        """A fingerprint of the actions each symbol's prices are adjusted for; "" where the source does not adjust."""
-        if self.adjustment == "raw":
-            return dict.fromkeys(names, "")
-        return {name: self._basis(one) for name, one in self._online_actions(names).items()}
-
-    def _basis(self, actions: Series) -> str:
-        kinds = ("split",) if self.adjustment == "split" else adjust.ACTION_TYPES
-        return fingerprint(actions.frame[actions.frame["type"].isin(kinds)])
-
-    def _online_actions(self, names: tuple[str, ...]) -> dict[str, Series]:
-        now = self._now()
-        asof = [self._sessions.last_final(now), now.tz_convert(self._sessions.tz).normalize().value]
-        fresh = {name: one for name, one in self._stored_actions(names).items() if one.asof == asof}
-        if len(fresh) == len(names):
-            return fresh
-        with self._store.lock():
-            fresh = {name: one for name, one in self._stored_actions(names).items() if one.asof == asof}
-            if stale := [name for name in names if name not in fresh]:
-                table = adjust.check_actions(self._ask(lambda: self.provider.actions(stale)))
-                for name in stale:
-                    fresh[name] = Series(table[table["symbol"] == name].reset_index(drop=True), asof=asof)
-                    self._store.save(_ACTIONS, name, fresh[name])
-        return fresh
-
-    def _stored_actions(self, names: tuple[str, ...]) -> dict[str, Series]:
-        found = {name: self._store.load(_ACTIONS, name) for name in names}
-        return {name: one for name, one in found.items() if one is not None}
-
     # -- the source, and life without it --------------------------------------------------------------------------
 
     def _ask(self, request: Callable[[], pd.DataFrame]) -> pd.DataFrame:
@@ -271,12 +239,13 @@ class CachedProvider:
         except OSError as error:
             raise ProviderError(f"{self.name} cannot be reached ({error}).") from error
 
+    def _online_actions(self, names: tuple[str, ...]) -> dict[str, Series]:
+        return self._actions.current(names, self._now(), lambda due: self._ask(lambda: self.provider.actions(due)))
+
     def _offline_series(self, names: tuple[str, ...], interval: str) -> dict[str, Series]:
         """What is stored, unless an action that is known by now has made its prices obsolete."""
-        bases: dict[str, str] = dict.fromkeys(names, "")
-        if self.adjustment != "raw":
-            bases |= {name: self._basis(one) for name, one in self._stored_actions(names).items()}
-        return {name: self._load(name, interval, bases[name]) for name in names}
+        bases = self._actions.bases(names, self._actions.stored)
+        return self._load_all(names, interval, bases)
 
     def _check_offline(self, series: dict[str, Series], interval: str, first: int, last: int | None, what: str,
                        error: ProviderError) -> None:
@@ -308,11 +277,7 @@ class CachedProvider:
         return series if series is not None and series.basis == basis else Series.empty(basis)
 
     def _load_all(self, names: Sequence[str], interval: str, bases: Mapping[str, str]) -> dict[str, Series]:
-        """The same for many symbols, two files at a time: reading and hashing leave Python's lock to others."""
-        if len(names) < 8:
-            return {name: self._load(name, interval, bases[name]) for name in names}
-        with ThreadPoolExecutor(2) as pool:
-            return dict(zip(names, pool.map(lambda name: self._load(name, interval, bases[name]), names), strict=True))
+        return {name: self._load(name, interval, bases[name]) for name in names}
 
     def _gaps(self, series: Series, interval: str, first: int, last: int, asof: int) -> list[tuple[int, int]]:
         return series.gaps(first, last, interval, self._sessions, asof)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -155,7 +156,9 @@ def normal(frame: pd.DataFrame, symbol: str, provider: str) -> pd.DataFrame:
     return numeric.set_axis(index.tz_convert("UTC").as_unit("ns").rename("timestamp"))
 
 
-def fingerprint(actions: pd.DataFrame) -> str:
-    """A short hash of an actions table's dates, types and values."""
-    text = actions[["ex_date", "type", "value"]].to_csv(index=False, date_format="%Y-%m-%d", float_format="%.12g")
+def fingerprint(actions: pd.DataFrame, types: Collection[str]) -> str:
+    """A short hash of the dates, types and values of an actions table's rows of these types."""
+    dates = actions["ex_date"].to_numpy().astype("datetime64[D]").tolist()
+    rows = zip(dates, actions["type"].tolist(), actions["value"].tolist())
+    text = "\n".join(f"{date},{kind},{value:.12g}" for date, kind, value in rows if kind in types)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
