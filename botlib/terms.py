@@ -23,7 +23,7 @@ TRADED = ("venue", "orders", "provider", "provider_options", "feed", "symbols", 
 """Count in `params_hash`: where orders go, whether they go, what decisions see and when, and how they are sized."""
 
 NOT_TRADED = ("name", "account", "enable_live", "iterations", "poll_seconds", "at_end", "replay_start", "replay_cash",
-              "replay_seed", "speed", "db", "on_event", "ping_env")
+              "replay_seed", "speed", "until", "db", "on_event", "ping_env")
 """Do not count. Labels, places and messages trade nothing; of the account it is the id that an arm is bound to, not the
 name of its keys. How often a session looks and when it ends changes no decision that it makes; at its end it never
 adds risk, and a person may flatten at any time without an arm. What the local exchange replays is no property of what
