@@ -48,9 +48,14 @@ class Job:
     origins : dict of str to str
         Where each dotted name's value came from: "default", the notebook, a parameter file, "--set" or a flag.
     takes : tuple of str
-        Names in the notebook's ``parameters`` cell: only these are ever handed to it.
+        Names that the notebook takes: those in its ``parameters`` cell, and all there are where its code hands its
+        variables to the schema. Only these are ever handed to it.
     strategy_file : pathlib.Path or None
         The file that defines the strategy.
+    cell : tuple of str
+        Names in its ``parameters`` cell.
+    session_id : str
+        The recorded session that the notebook shows; "": it runs one.
     """
 
     kind: str
@@ -61,17 +66,25 @@ class Job:
     origins: dict[str, str]
     takes: tuple[str, ...]
     strategy_file: Path | None = None
+    cell: tuple[str, ...] = ()
+    session_id: str = ""
 
     @property
     def values(self) -> dict[str, Any]:
-        """The values the notebook takes, as literals."""
+        """The values that are handed to the notebook, as literals: those in its cell, and what else is not as usual."""
+        usual = type(self.params)().plain()
+        return {name: value for name, value in self.complete.items() if name in self.cell or value != usual[name]}
+
+    @property
+    def complete(self) -> dict[str, Any]:
+        """All values that it takes."""
         plain = self.params.plain()
         return {name: plain[name] for name in plain if name in self.takes}
 
 
 def prepare(kind: str = "backtest", *, notebook: str | Path | None = None, configs: Sequence[str | Path] = (),
             sets: Sequence[str] = (), flags: Mapping[str, Any] | None = None, root: str | Path | None = None,
-            secrets: Sequence[str] = ()) -> Job:
+            secrets: Sequence[str] = (), recorded: tuple[str, Mapping[str, Any]] | None = None) -> Job:
     """Read, merge and check everything a run needs; nothing is executed but the strategy's own module.
 
     Parameters
@@ -90,6 +103,8 @@ def prepare(kind: str = "backtest", *, notebook: str | Path | None = None, confi
         The project; default: see `botlib.project.project_root`.
     secrets : sequence of str
         Values that must not be parameters, e.g. `botlib.hygiene.environment_secrets(os.environ)`.
+    recorded : (str, mapping), optional
+        The id of a session that has been, and its parameters: the notebook shows it and starts none.
 
     Raises
     ------
@@ -98,7 +113,6 @@ def prepare(kind: str = "backtest", *, notebook: str | Path | None = None, confi
     """
     if kind not in NOTEBOOKS:
         raise InputError(f"kind = {kind!r}{nearest(kind, NOTEBOOKS) or '.'} Valid: {', '.join(NOTEBOOKS)}.")
-    schema = SCHEMAS[kind]
     base = project.project_root(root)
     path = project.existing_file(notebook or NOTEBOOKS[kind], base, "notebook")
     where = project.shown(path, base)
@@ -108,22 +122,58 @@ def prepare(kind: str = "backtest", *, notebook: str | Path | None = None, confi
     if notebook_params.OUTPUT_DIR not in cell:
         raise InputError(f"notebook {where}: its parameters cell has no {notebook_params.OUTPUT_DIR}; add the line "
                          f'{notebook_params.OUTPUT_DIR} = "", where the runner says where results go.')
-    layers = [Layer(schema().plain(), SCHEMA_ORIGIN),
-              Layer({k: v for k, v in cell.items() if k != notebook_params.OUTPUT_DIR}, where)]
+    if cell.get(notebook_params.KIND, kind) != kind:
+        raise InputError(f"notebook {where}: its parameters cell says kind = {cell[notebook_params.KIND]!r}; give a "
+                         f"notebook of {kind} sessions.")
+    if recorded is not None and notebook_params.SESSION_ID not in cell:
+        raise InputError(f"notebook {where}: its parameters cell has no {notebook_params.SESSION_ID}, so it cannot "
+                         "show a session that has been.")
+    takes = tuple(cell)
+    if kind != "backtest" and notebook_params.takes_all(source):
+        takes += tuple(name for name in SCHEMAS[kind].model_fields if name not in cell)
+    params, origins, strategy_file = settled(kind, base=base, configs=configs, sets=sets, flags=flags, secrets=secrets,
+                                             cell=cell, where=where, takes=takes, recorded=recorded)
+    return Job(kind, base, path, source, params, origins, takes, strategy_file, tuple(cell),
+               "" if recorded is None else recorded[0])
+
+
+def settled(kind: str, *, base: Path, configs: Sequence[str | Path] = (), sets: Sequence[str] = (),
+            flags: Mapping[str, Any] | None = None, secrets: Sequence[str] = (), cell: Mapping[str, Any] | None = None,
+            where: str = "", takes: Sequence[str] = (),
+            recorded: tuple[str, Mapping[str, Any]] | None = None) -> tuple[RunParams, dict[str, str], Path | None]:
+    """The parameters of a run, where each came from, and the strategy's file.
+
+    As `prepare`; ``cell`` holds the values of a notebook's ``parameters`` cell, ``where`` names it; without one the
+    schema's own defaults are what files and flags lie over. A flag's name may be dotted (safety.max_drawdown_pct).
+    """
+    schema = SCHEMAS[kind]
+    layers = [Layer(schema().plain(), SCHEMA_ORIGIN)]
+    if cell is not None:
+        layers.append(Layer({k: v for k, v in cell.items() if k not in notebook_params.OWN}, where))
     layers += [_config(c, base) for c in configs]
-    command_line = [parse_set(sets, schema), *(Layer({k: v}, f"--{k}") for k, v in (flags or {}).items())]
+    if recorded is not None:
+        layers.append(Layer(recorded[1], f"session {recorded[0][:12]}"))
+    command_line = [parse_set(sets, schema), *(_flag(k, v) for k, v in (flags or {}).items())]
     layers.append(Layer(*merge(command_line)))  # one layer: a --set belongs to the strategy that a flag names
     for layer in layers[1:]:
         origin = layer.origin if isinstance(layer.origin, str) else "command line"
         hygiene.refuse_secrets(layer.values, origin, secrets)
     values, origins = merge(layers)
     params = parameters_of(schema, values, origins)
-    _refuse_untaken(schema().plain(), values, origins, cell, where)
+    if cell is not None:
+        _refuse_untaken(schema().plain(), values, origins, takes or tuple(cell), where)
     params, origins, strategy_file = with_strategy(params, origins, base)
     params.load_provider(base)  # reads no data, but refuses a wrong name or option
     if params.calendar is not None:
         calendars.schedule(params.calendar)
-    return Job(kind, base, path, source, params, origins, tuple(cell), strategy_file)
+    return params, origins, strategy_file
+
+
+def _flag(name: str, value: Any) -> Layer:
+    """The layer of one flag: safety.max_drawdown_pct was typed as --max-drawdown."""
+    for part in reversed(name.split(".")):
+        value = {part: value}
+    return Layer(value, "--" + name.rpartition(".")[2].removesuffix("_pct" if "." in name else "").replace("_", "-"))
 
 
 def _config(path: str | Path, root: Path) -> Layer:
@@ -133,10 +183,10 @@ def _config(path: str | Path, root: Path) -> Layer:
 
 
 def _refuse_untaken(usual: Mapping[str, Any], values: Mapping[str, Any], origins: Mapping[str, str],
-                    cell: Mapping[str, Any], where: str) -> None:
+                    takes: Sequence[str], where: str) -> None:
     """A value that the notebook never reads would be ignored in silence; one equal to the default says nothing."""
     for name in values:
-        if name not in cell and values[name] != usual[name]:
+        if name not in takes and values[name] != usual[name]:
             origin = next((o for k, o in origins.items() if k.split(".")[0] == name and o != SCHEMA_ORIGIN), "")
             raise InputError(f"{origin}: {name} is not in the parameters cell of {where}, which would ignore it; "
                              "add it there or take it out here.")

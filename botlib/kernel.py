@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from botlib import hygiene
+from botlib import hygiene, stop_file
 from botlib.notebook_params import literal
+from botlib.printed import MaskedStream, short
 from botlib.progress import ProgressLine, where
 from botlib.project import ROOT_VARIABLE
 from botlib.provenance import write_atomically
@@ -35,13 +36,18 @@ class Stopped(KeyboardInterrupt):
         self.signum = signum
 
 
-def environment(environ: Mapping[str, str], root: Path, ipython_dir: Path) -> dict[str, str]:
+def environment(environ: Mapping[str, str], root: Path, ipython_dir: Path, *, keys: bool = False,
+                stop: Path | None = None) -> dict[str, str]:
     """What the kernel sees of the environment.
 
-    Broker keys never reach a notebook, a user's plotting backend and IPython profile do not change what is recorded,
-    and the kernel imports the botlib that started it.
+    Broker keys reach only the notebook of a session that trades at the broker (``keys``); a user's plotting backend and
+    IPython profile do not change what is recorded, and the kernel imports the botlib that started it. ``stop`` is the
+    file by which a session is asked to stop.
     """
-    kept = {k: v for k, v in environ.items() if not k.startswith("APCA_") and k not in {"MPLBACKEND", "PYTHONSTARTUP"}}
+    kept = {k: v for k, v in environ.items() if (keys or not k.startswith("APCA_"))
+            and k not in {"MPLBACKEND", "PYTHONSTARTUP", stop_file.VARIABLE}}
+    if stop is not None:
+        kept[stop_file.VARIABLE] = str(stop)
     kept |= {ROOT_VARIABLE: str(root), "IPYTHONDIR": str(ipython_dir), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     home = Path(__file__).resolve().parents[1]
     if not {"site-packages", "dist-packages"} & set(home.parts):  # an installed botlib is found anyway
@@ -50,12 +56,13 @@ def environment(environ: Mapping[str, str], root: Path, ipython_dir: Path) -> di
 
 
 def execute(source: str, parameters: Mapping[str, Any], target: Path, *, environ: Mapping[str, str], folder: Path,
-            log: Path, secrets: Sequence[str], progress: bool, kernels: list[Any]) -> None:
+            log: Path, secrets: Sequence[str], progress: bool, kernels: list[Any],
+            say: Callable[[str], Any] | None = None) -> None:
     """Execute a notebook's text and save it, as it goes on, to ``target``; returns when every cell has run.
 
     ``parameters`` must be checked before: papermill runs whatever stands in a name as code. The kernel works in
     ``folder``; whatever it or papermill says goes to ``log``. Values of ``secrets`` are starred in the notebook and
-    the log. ``kernels`` is the list that `stop_signals` gives.
+    the log. ``kernels`` is the list that `stop_signals` gives. ``say`` is told each line that a cell prints, at once.
 
     Raises
     ------
@@ -78,7 +85,7 @@ def execute(source: str, parameters: Mapping[str, Any], target: Path, *, environ
         line = ProgressLine(sys.stderr) if progress else None
         _FILES.runs[key] = (source, target, secrets, line)
         with log.open("a", encoding="utf-8") as stream, _quietly(stream):
-            masked = _MaskedStream(stream, secrets)
+            masked = MaskedStream(stream, secrets, say)
             try:
                 _in_own_loop(lambda: papermill.execute_notebook(
                     key + "source.ipynb", key + "notebook.ipynb", parameters=dict(parameters), kernel_name="python3",
@@ -92,6 +99,7 @@ def execute(source: str, parameters: Mapping[str, Any], target: Path, *, environ
                     line.clear()
                 for kernel in kernels:
                     kill(kernel)
+                masked.end()
 
 
 def _in_own_loop(work: Callable[[], Any]) -> None:
@@ -139,6 +147,9 @@ class _RunFiles:
         notebook = json.loads(text)
         if line is not None:  # papermill saves whenever a cell begins
             line.show(where(notebook["cells"]))
+        for cell in notebook["cells"]:
+            if cell.get("outputs"):
+                cell["outputs"] = short(cell["outputs"])
         recorded = notebook["metadata"].get("papermill", {})
         recorded.pop("input_path", None)
         recorded.pop("output_path", None)
@@ -179,17 +190,6 @@ def write_notebook(path: Path, notebook: Any, secrets: Sequence[str] = ()) -> No
     write_atomically(path, text + "\n")
 
 
-class _MaskedStream:
-    def __init__(self, stream: IO[str], secrets: Sequence[str]) -> None:
-        self.stream, self.secrets = stream, secrets
-
-    def write(self, text: str) -> None:
-        self.stream.write(hygiene.mask(text, self.secrets))
-
-    def flush(self) -> None:
-        self.stream.flush()
-
-
 def _kernel_manager(environ: dict[str, str], folder: Path, output: IO[str], started: list[Any]) -> type:
     """A kernel manager class that starts this Python, whatever "python3" is registered as."""
     import zmq
@@ -226,9 +226,12 @@ def kill(manager: Any) -> None:
 
 
 @contextlib.contextmanager
-def stop_signals() -> Iterator[list[Any]]:
-    """Within: SIGINT, SIGTERM and SIGHUP kill the kernels in the list it gives and raise `Stopped`; a second signal
-    cannot disturb the clean-up. Outside the main thread, where Python allows no handlers, it only gives the list."""
+def stop_signals(first: Callable[[int], bool] = lambda signum: False) -> Iterator[list[Any]]:
+    """Within: SIGINT, SIGTERM and SIGHUP kill the kernels in the list it gives and raise `Stopped`; another signal
+    cannot disturb the clean-up. Outside the main thread, where Python allows no handlers, it only gives the list.
+
+    ``first`` is asked before: when it answers True, it has asked for an orderly end, and the run goes on to it.
+    """
     kernels: list[Any] = []
     if threading.current_thread() is not threading.main_thread():
         yield kernels
@@ -238,6 +241,8 @@ def stop_signals() -> Iterator[list[Any]]:
     before = {s: signal.getsignal(s) for s in wanted}
 
     def stop(signum: int, _frame: Any) -> None:
+        if first(signum):
+            return
         for s in wanted:
             signal.signal(s, signal.SIG_IGN)
         _FILES.end_progress()  # papermill's last save says that every cell is done
@@ -260,6 +265,7 @@ def _quietly(stream: IO[str]) -> Iterator[None]:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
     handler.setLevel(logging.WARNING)
+    handler.addFilter(lambda record: "unknown parameter" not in record.getMessage())  # they were checked before
     loggers = [logging.getLogger(n) for n in ("papermill", "nbclient", "traitlets", "asyncio", "jupyter_client")]
     before = [(log, log.propagate, list(log.handlers)) for log in loggers]
     try:

@@ -9,6 +9,7 @@ import ast
 import copy
 import json
 import math
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +21,15 @@ TAG = "parameters"
 INJECTED_TAG = "injected-parameters"
 WIDTH = 100  # characters of a cell that a notebook shows without scrolling
 OUTPUT_DIR = "output_dir"
-"""The one name in the cell that is no parameter: where the notebook writes its results; empty: nowhere."""
+"""Where the notebook writes its results; empty: nowhere. Set by the runner, no parameter."""
+SESSION_ID = "session_id"
+"""Of a session's notebook: the recorded session that it shows; empty: it starts one. No parameter either."""
+KIND = "kind"
+"""Of a session's notebook: paper or live."""
+OWN = (OUTPUT_DIR, SESSION_ID, KIND)
+"""Names in the cell that are the notebook's own and no parameters."""
+
+_TAKES_ALL = re.compile(r"\b(parameters|from_notebook)\(globals\(\)\)")
 
 
 def read(path: Path, where: str) -> str:
@@ -93,6 +102,12 @@ def defaults_in(text: str, where: str) -> dict[str, Any]:
     return {name: value for name, value, _ in _assignments(source, where)}
 
 
+def takes_all(text: str) -> bool:
+    """Whether a notebook's code hands all its variables to a schema: then it takes parameters that its cell leaves out,
+    too."""
+    return _TAKES_ALL.search(text) is not None
+
+
 def _assignments(source: str, where: str) -> list[tuple[str, Any, ast.expr]]:
     try:
         body = ast.parse(source).body
@@ -118,19 +133,23 @@ def _assignments(source: str, where: str) -> list[tuple[str, Any, ast.expr]]:
 
 
 def rewritten(source: str, values: Mapping[str, Any], where: str) -> str:
-    """The cell's text with these values in place of its own; comments, layout and what does not change stay."""
+    """The cell's text with these values in place of its own; comments, layout and what does not change stay. Names that
+    the cell does not have come at its end."""
     lines = source.encode().splitlines(keepends=True)  # ast counts columns in bytes
     starts = [0]
     for line in lines:
         starts.append(starts[-1] + len(line))
     text = source.encode()
-    for name, old, node in reversed(_assignments(source, where)):
+    known = _assignments(source, where)
+    for name, old, node in reversed(known):
         if name in values and repr(values[name]) != repr(old):
             assert node.end_lineno is not None and node.end_col_offset is not None
             begin, end = starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
             comment = text[end:].split(b"\n", 1)[0].decode()
             text = text[:begin] + literal(values[name], node.col_offset, len(comment)).encode() + text[end:]
-    return text.decode()
+    more = [f"{name} = {literal(value, len(name) + 3)}" for name, value in values.items()
+            if name not in {one for one, _, _ in known}]
+    return "\n".join([text.decode().rstrip("\n"), *more]) if more else text.decode()
 
 
 def literal(value: Any, indent: int = 0, after: int = 0) -> str:

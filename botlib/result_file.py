@@ -21,6 +21,8 @@ KEYS_OF = {"backtest": KEYS, "paper": SESSION_KEYS, "live": SESSION_KEYS}
 
 SUMMARY = ("iterations", "total_trades", "total_pnl", "status", "reason")
 """What a session's result says of how it went."""
+MORE = ("total_fills", "session_id", "exit_code", "parity", "unexplained")
+"""What it says as well, where the summary has it."""
 
 _SAVES = {"backtest": "save_result", "paper": "save_session", "live": "save_session"}
 
@@ -78,7 +80,8 @@ def save_session(output_dir: str | os.PathLike[str], *, summary: Any, strategy_h
         ``output_dir`` is no folder, or one that cannot be written.
     """
     known = summary if isinstance(summary, Mapping) else {name: getattr(summary, name, None) for name in SUMMARY}
-    _save(output_dir, {"status": "ok", "summary": {name: known.get(name) for name in SUMMARY},
+    said = {name: known.get(name) for name in SUMMARY} | {name: known[name] for name in MORE if name in known}
+    _save(output_dir, {"status": "ok", "summary": said,
                        "data_hash": data_hash, "strategy_hash": strategy_hash, "params_hash": params_hash,
                        "limits_hash": limits_hash, "warnings": [str(w) for w in warnings]})
 
@@ -153,6 +156,14 @@ def read_result(folder: Path, kind: str = "backtest") -> dict[str, Any]:
     if value["status"] != "ok":
         raise ValueError(f"the notebook's {RESULT} says status {value['status']!r}")
     return dict(value)
+
+
+def exit_code(result: Mapping[str, Any]) -> int:
+    """Of a finished run: 0 done, 1 crash, 2 refused, 3 halted, 4 unreconciled; a backtest is done."""
+    summary = result.get("summary") or {}
+    usual = {"error": 1, "refused": 2, "halted": 3}.get(str(summary.get("status")), 0)
+    given = summary.get("exit_code")
+    return given if isinstance(given, int) and not isinstance(given, bool) and 0 <= given <= 4 else usual
 
 
 def _no_constant(text: str) -> float:

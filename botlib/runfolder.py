@@ -2,6 +2,9 @@
 
 ``outputs/<kind>/<utc>_<name>_<id>/`` holds notebook.ipynb, parameters.yaml, provenance.json and result.json. A refused
 run leaves nothing; a failed or stopped one leaves ``…_failed`` with its log and an honest status.
+
+That of a paper or live session has its name from the start, for it may go on for days and its ledger names it, and it
+keeps run.log; one whose runner was killed is marked so by the next run.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from botlib import hygiene, kernel, provenance
+from botlib import hygiene, kernel, provenance, stop_file
 from botlib.errors import InputError
 from botlib.job import Job
 from botlib.project import shown
@@ -40,13 +43,15 @@ class RunFolder:
     made: tuple[Path, ...]
     started: float
     lock: int | None
+    session: bool = False
 
     @classmethod
     def make(cls, job: Job, output: Path) -> RunFolder:
         """Create the hidden folder and the record that becomes provenance.json."""
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         name = f"{stamp}_{job.params.name}_{uuid.uuid4().hex[:6]}"
-        path = output / job.kind / f".{name}.partial"
+        session = job.kind != "backtest"
+        path = output / job.kind / (name if session else f".{name}.partial")
         made = tuple(p for p in path.parents if not p.exists())
         try:
             path.mkdir(parents=True)
@@ -54,7 +59,7 @@ class RunFolder:
             raise InputError(f"output = {str(output)!r}: cannot be written ({error.strerror}); choose another folder "
                              "with --output.") from None
         lock = _locked(path)
-        _sweep(path.parent)
+        (_mark_killed if session else _sweep)(path.parent)
         record = {
             "status": "running", "reason": "", "kind": job.kind, "started": provenance.now(), "ended": None,
             "project": {"root": str(job.root), **provenance.git_state(job.root)},
@@ -64,7 +69,7 @@ class RunFolder:
             "data": {"hash": None},
             "origins": {k: v for k, v in sorted(job.origins.items()) if k.split(".")[0] in job.takes},
         }
-        return cls(path, name, record, made, time.monotonic(), lock)
+        return cls(path, name, record, made, time.monotonic(), lock, session)
 
     def discard(self) -> None:
         """Leave nothing, not even the empty folders made on the way."""
@@ -84,7 +89,8 @@ class RunFolder:
 
     def finish(self, status: str, reason: str, secrets: list[str], result: Mapping[str, Any] | None = None) -> Path:
         """Write the last word on the run and give the folder its name."""
-        final = self.path.with_name(self.name + ("" if status == "ok" else "_failed"))
+        final = self.path.with_name(self.name + ("" if status == "ok" or self.session else "_failed"))
+        (self.path / stop_file.NAME).unlink(missing_ok=True)
         self.record |= {"status": status, "reason": hygiene.mask(reason, secrets), "ended": provenance.now(),
                         "seconds": round(time.monotonic() - self.started, 3)}
         if result is not None:
@@ -128,7 +134,8 @@ class RunFolder:
     def _settle_log(self, status: str, reason: str, secrets: list[str]) -> None:
         path = self.path / LOG
         if status == "ok":
-            path.unlink(missing_ok=True)
+            if not self.session:
+                path.unlink(missing_ok=True)
             return
         text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
         provenance.write_atomically(path, hygiene.mask(f"{text}{status}: {reason}\n", secrets))
@@ -159,6 +166,23 @@ def _sweep(parent: Path) -> None:
         lock = _locked(folder) if old and _PARTIAL.fullmatch(folder.name) else None
         if lock is not None:
             shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+
+
+def _mark_killed(parent: Path) -> None:
+    """Say of sessions' folders that are said to run, and whose runner is gone, that it was killed: their ledger knows
+    how far they came."""
+    for path in parent.glob(f"*/{PROVENANCE}"):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if not isinstance(record, dict) or record.get("status") != "running":
+            continue
+        lock = _locked(path.parent)
+        if lock is not None:
+            record |= {"status": "killed", "reason": "the runner was killed; the ledger has what the session did"}
+            provenance.write_json(path, record)
             os.close(lock)
 
 

@@ -48,7 +48,10 @@ class TextTable(pd.DataFrame):
 
 
 def _cell(tag: str, text: str, right: bool) -> str:
-    return f'<{tag} style="text-align:{"right" if right else "left"}">{escape(text)}</{tag}>'
+    shown = escape(text)
+    if shown.count("$") > 1:  # JupyterLab would take what stands between them for a formula
+        shown = shown.replace("$", "<span>$</span>")
+    return f'<{tag} style="text-align:{"right" if right else "left"}">{shown}</{tag}>'
 
 
 def _is_number(text: object) -> bool:

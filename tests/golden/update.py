@@ -22,6 +22,8 @@ SMALL = {
     "05_explore": {"symbols": '["AAPL", "IBM"]', "period": '"5y"'},
     "10_backtest": {"symbols": '["AAPL", "IBM", "MSFT"]', "period": '"5y"'},
     "20_broker_tour": {"symbols": '["IBM", "MSFT"]'},
+    "30_paper": {"symbols": '["GOOG", "IBM"]', "iterations": "20", "db": '"outputs/golden.sqlite"',
+                 "replay_seed": "30"},
 }
 
 
@@ -31,8 +33,8 @@ def small_source(name: str) -> nbformat.NotebookNode:
     cell = next(c for c in notebook.cells if "parameters" in c.metadata.get("tags", []))
     lines = cell.source.split("\n")
     for parameter, value in SMALL[name].items():
-        at = next(i for i, line in enumerate(lines) if line.startswith(f"{parameter} = "))
-        lines[at] = f"{parameter} = {value}"
+        at = next((i for i, line in enumerate(lines) if line.startswith(f"{parameter} = ")), len(lines))
+        lines[at:at + 1] = [f"{parameter} = {value}"]
     cell.source = "\n".join(lines)
     return notebook
 

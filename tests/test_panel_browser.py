@@ -1,0 +1,90 @@
+"""A paper session in JupyterLab, in a real browser: its panel moves, survives a reload, and its buttons act."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from pathlib import Path
+
+import pytest
+from test_browser import START_SECONDS, _idle_kernel, _wait, lab  # noqa: F401  # the fixture
+
+from botlib import notebook_params
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+ROOT = Path(__file__).resolve().parent.parent
+VIEW = "document.querySelector('.botlib-panel')"
+ACCELERATED = {"speed": 20_000.0, "poll_seconds": 3_600.0, "iterations": 0, "db": "panel.sqlite", "replay_seed": 37}
+
+
+def put(url, token, path, notebook):
+    body = json.dumps({"type": "notebook", "format": "json", "content": notebook}).encode()
+    asked = urllib.request.Request(f"{url}/api/contents/{path}?token={token}", data=body, method="PUT",
+                                   headers={"Content-Type": "application/json"})
+    with urllib.request.urlopen(asked, timeout=10) as answer:
+        assert answer.status in (200, 201)
+
+
+def opened(browser, url, token, name, workspace):
+    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    page.goto(f"{url}/lab/workspaces/{workspace}/tree/notebooks/{name}?token={token}&reset")
+    page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell", timeout=1000 * START_SECONDS)
+    _wait(lambda: _idle_kernel(url, token, name), START_SECONDS, lambda: "no kernel")
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    page.wait_for_selector(".botlib-panel", timeout=1000 * START_SECONDS, state="attached")
+    return page
+
+
+def as_of(page):
+    return page.locator(".botlib-as-of").first.text_content()
+
+
+def moves(page, seconds=15):
+    before = as_of(page)
+    _wait(lambda: page.wait_for_timeout(200) or as_of(page) != before, seconds, lambda: f"still as of {before}")
+
+
+def says(page, words, seconds=15):
+    page.wait_for_function(f"() => {VIEW} && {VIEW}.textContent.includes('{words}')", timeout=1000 * seconds)
+
+
+def test_a_panel_moves_survives_a_reload_is_seen_elsewhere_and_stops_the_session(lab, chromium, tmp_path):  # noqa: F811
+    from playwright.sync_api import sync_playwright
+
+    url, token = lab
+    notebook = json.loads((ROOT / "notebooks" / "30_paper.ipynb").read_text(encoding="utf-8"))
+    cell = next(c for c in notebook["cells"] if "parameters" in c["metadata"].get("tags", []))
+    cell["source"] = notebook_params.rewritten("".join(cell["source"]), ACCELERATED, "30_paper")
+    put(url, token, "notebooks/session.ipynb", notebook)
+    elsewhere = {"cells": [{"cell_type": "code", "id": "show", "metadata": {}, "execution_count": None, "outputs": [],
+                            "source": "import botlib.panel\nbotlib.panel.show(db='panel.sqlite')"}],
+                 "metadata": notebook["metadata"], "nbformat": 4, "nbformat_minor": 5}
+    put(url, token, "notebooks/elsewhere.ipynb", elsewhere)
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        page = opened(browser, url, token, "session.ipynb", "one")
+        moves(page)
+        page.evaluate(f"() => {VIEW}.scrollIntoView()")
+        page.get_by_role("button", name="Reduce only").click()
+        says(page, "REDUCE ONLY")
+        page.get_by_role("button", name="Kill …").click()
+        page.get_by_role("button", name="No", exact=True).click()  # it asks once more, and nothing has happened
+        page.screenshot(path=tmp_path / "running.png")
+        page.keyboard.press("Control+s")
+        page.wait_for_timeout(2_000)
+        page.reload()
+        page.wait_for_selector(".botlib-panel", timeout=1000 * START_SECONDS, state="attached")
+        moves(page)  # though the kernel waits in its cell
+        other = opened(browser, url, token, "elsewhere.ipynb", "two")
+        moves(other)
+        says(other, "REDUCE ONLY")
+        page.evaluate(f"() => {VIEW}.scrollIntoView()")
+        page.get_by_role("button", name="Stop", exact=True).click()
+        says(other, "ENDED: user-cancelled")
+        text = other.locator(".botlib-panel").first.text_content()
+        other.screenshot(path=tmp_path / "ended.png")
+        browser.close()
+    assert "stop asked for by" in text and "HALTED" not in text
+    assert "This view stands still" not in text
