@@ -71,8 +71,9 @@ help:  ## List the targets
 	    /^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: run
-run: environment  ## Run the backtest notebook on the bars that ship with botlib, and say where it is
-	@$(OFFLINE) "$(PY)" -m botlib backtest --config parameters/backtest.yaml
+run: environment  ## Backtest on the bars that ship, then a paper session on the local exchange: the same fills
+	@$(OFFLINE) "$(PY)" -m botlib backtest --config parameters/backtest.yaml && \
+	    "$(PY)" -m botlib live paper --config parameters/parity.yaml --quiet
 
 .PHONY: lab
 lab: environment  ## Open JupyterLab here
@@ -94,6 +95,11 @@ test: test-environment  ## Install what the tests need and run them all
 .PHONY: quick
 quick: test-environment  ## The tests that take less than a minute together
 	@$(OFFLINE) HYPOTHESIS_PROFILE=quick "$(PY)" -m pytest -q -n 2 --dist loadfile -m "not slow and not browser" tests
+
+.PHONY: parity
+parity: test-environment  ## Sessions against the backtest at length: many more worlds than the tests play (EXAMPLES=300)
+	@$(OFFLINE) BOTLIB_PARITY_EXAMPLES=$(or $(EXAMPLES),300) "$(PY)" -m pytest -q -n 2 --dist load \
+	    tests/test_session_parity.py
 
 .PHONY: golden
 golden: test-environment  ## Execute the notebooks under tests/golden again and show what changed

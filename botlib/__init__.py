@@ -42,7 +42,8 @@ _HOMES = {
     "save_backtest": "result_file", "save_session": "result_file", "sell": "orders",
     "start_session": "live", "targets_from_signals": "strategies",
 }
-_MODULES = ("brokers", "explore", "indicators", "metrics", "providers", "report", "rules", "sandbox", "strategies")
+_MODULES = ("brokers", "explore", "indicators", "metrics", "panel", "providers", "report", "rules", "sandbox",
+            "strategies")
 
 __all__ = sorted([*_HOMES, *_MODULES, "__version__"])
 

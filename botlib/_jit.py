@@ -24,7 +24,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 _COMPILED_MODULES = (
     "_jit.py", "_indicators.py", "rules.py", "safety.py", "metrics.py", "strategies/targets.py",
     "engine/__init__.py", "engine/state.py", "engine/arrays.py", "engine/lots.py", "engine/fills.py", "engine/legs.py",
-    "engine/bar.py", "engine/sessions.py", "engine/submit.py", "engine/decide.py",
+    "engine/bar.py", "engine/sessions.py", "engine/submit.py", "engine/decide.py", "engine/booking.py",
+    "engine/closing.py",
 )
 
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import os
 import queue
+import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from botlib.errors import InputError
+from botlib.errors import BotlibError, InputError
 
 if TYPE_CHECKING:
     from botlib.session.report import Report
@@ -37,6 +38,8 @@ class Session:
 
     def __init__(self, runtime: Runtime, params: SessionParams, key: tuple[str, str]) -> None:
         self.params, self._runtime, self._key = params, runtime, key
+        self.root = key[0]
+        """The project's folder."""
 
     @property
     def over(self) -> bool:
@@ -80,14 +83,13 @@ class Session:
         return self._last_words(say)
 
     def join(self, say: Callable[[str], Any] = print) -> LiveTradingSummary:
-        """The same where there is no event loop."""
-        while not self.over:
-            try:
+        """The same where there is no event loop. An interrupt (Ctrl-C) and SIGTERM ask it to stop, and it ends in an
+        orderly way: an order that is on its way is waited for."""
+        with _signals(lambda name: self.stop(f"{name} received")):
+            while not self.over:
                 for line in self.lines():
                     say(line)
                 self._runtime.wait(0.2)
-            except KeyboardInterrupt:
-                self.stop("interrupted")
         return self._last_words(say)
 
     def _last_words(self, say: Callable[[str], Any]) -> LiveTradingSummary:
@@ -106,8 +108,25 @@ class Session:
         return f"<Session {self.params.name} on {self.started.venue.title}: {state}>"
 
 
+@contextmanager
+def _signals(stop: Callable[[str], None]) -> Iterator[None]:
+    """SIGINT and SIGTERM call ``stop`` instead of breaking in, where this is the main thread; elsewhere nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, lambda found, frame: stop(signal.Signals(found).name))
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def start_session(params: SessionParams, *, root: str | Path | None = None, environ: Mapping[str, str] | None = None,
-                  run_folder: str = "", confirm: Callable[[str], str] | None = None, take_over: bool = False,
+                  run_folder: str = "", confirm: Callable[[str], str] | None = None,
+                  waive: str | Sequence[str] = (), take_over: bool = False,
                   env_file: str | Path | None = None) -> Session:
     """Start a session in a thread of its own, or attach to the one of these parameters that runs here already.
 
@@ -120,7 +139,11 @@ def start_session(params: SessionParams, *, root: str | Path | None = None, envi
     environ : mapping, optional
         Keys and addresses; default: the environment, and ``.env`` of the project.
     confirm : function, optional
-        Live only: shows the banner it is given and returns the line a person typed. Without it an arm is needed.
+        Live only: shows the banner it is given and returns the line a person typed. Default: a terminal's prompt or
+        a notebook's text field; where nobody can type, an arm is needed.
+    waive : str or sequence of str, optional
+        Live only: names of evidence that the person who types does without, for the record; a notebook may give them
+        as one text, "backtest, paper-sessions". See `botlib.arming.WAIVABLE`.
     take_over : bool
         A person's word that the session which has the account on another host is dead.
 
@@ -130,12 +153,15 @@ def start_session(params: SessionParams, *, root: str | Path | None = None, envi
         Nothing was sent, and what to do stands in it.
     BrokerError, ProviderError, RepositoryError
     """
+    from botlib.keyboard import keyboard
     from botlib.project import project_root
     from botlib.session.runtime import Runtime
     from botlib.session.starting import start
     from botlib.session.venues import open_venue
 
     params.require_enabled()
+    if params.kind == "live" and confirm is None:
+        confirm = keyboard()
     base = project_root(root)
     key = str(base), f"{params.kind} {params.venue} {params.account or ''} {params.db}"
     with _LOCK:
@@ -146,16 +172,26 @@ def start_session(params: SessionParams, *, root: str | Path | None = None, envi
                                  "first, or restart the kernel.")
             return running
         found = dict(os.environ if environ is None else environ)
-        venue = open_venue(params, base, found, env_file=env_file or (base / ".env" if environ is None else None))
+        venue = None
         try:
+            venue = open_venue(params, base, found, env_file=env_file or (base / ".env" if environ is None else None))
             started = start(params, venue, root=base, run_folder=run_folder, environ=found, take_over=take_over,
-                            confirm=confirm)
-        except BaseException:
-            venue.close()
+                            confirm=confirm, waive=waive)
+        except BaseException as error:
+            if venue is not None:
+                venue.close()
+            if isinstance(error, BotlibError):
+                _teller(params, found, last=("refusal",))("refusal", str(error))
             raise
         session = Session(Runtime(started, params, tell=_teller(params, found)).start(), params, key)
         _RUNNING[key] = session
         return session
+
+
+def stop_all(reason: str = "asked to stop") -> None:
+    """Ask every session of this process to stop; safe from any thread."""
+    for session in list(_RUNNING.values()):
+        session.stop(reason)
 
 
 def run_live_paper_trading(params: SessionParams | None = None, *, say: Callable[[str], Any] = print,
@@ -170,16 +206,19 @@ def run_live_paper_trading(params: SessionParams | None = None, *, say: Callable
 
 
 def run_live_real_trading(params: SessionParams | None = None, *, confirm: Callable[[str], str] | None = None,
-                          say: Callable[[str], Any] = print, root: str | Path | None = None,
-                          **values: Any) -> LiveTradingSummary:
-    """Run a live session to its end. It needs ``enable_live=True`` and a person's typed line (`start_session`)."""
+                          waive: str | Sequence[str] = (), say: Callable[[str], Any] = print,
+                          root: str | Path | None = None, **values: Any) -> LiveTradingSummary:
+    """Run a live session to its end. It needs ``enable_live=True`` and a person's typed line or arm (`start_session`).
+    """
     from botlib.session_config import LiveParams
 
-    return start_session(params or LiveParams(**values), root=root, confirm=confirm).join(say)
+    return start_session(params or LiveParams(**values), root=root, confirm=confirm, waive=waive).join(say)
 
 
-def _teller(params: SessionParams, environ: Mapping[str, str]) -> Callable[[str, str], None]:
-    """Alerts to the command and the address of the parameters; to nobody without them."""
+def _teller(params: SessionParams, environ: Mapping[str, str],
+            last: Sequence[str] = ("end", "crash")) -> Callable[[str, str], None]:
+    """Alerts to the command and the address of the parameters; to nobody without them. ``last``: kinds of event after
+    which nothing more comes."""
     import pandas as pd
 
     from botlib.alerts import Alerts, AlertSettings
@@ -191,7 +230,7 @@ def _teller(params: SessionParams, environ: Mapping[str, str]) -> Callable[[str,
 
     def tell(kind: str, text: str) -> None:
         alerts.send(kind, text, time=pd.Timestamp.now("UTC"))  # type: ignore[arg-type]
-        if kind in ("end", "crash"):
+        if kind in last:
             alerts.close(timeout=5.0)
 
     return tell

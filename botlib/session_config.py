@@ -43,6 +43,8 @@ class SessionParams(RunParams):
     capital: float | None = Field(None, ge=1.0, le=1e12,
                                   description="dollars that sizes, drawdown and profit refer to; null: account equity")
     iterations: int = Field(0, ge=0, description="passes of the loop; 0: until the market data end or somebody stops")
+    until: Literal["close"] | None = Field(
+        None, description="close: end with the session's close, for scheduled runs; null: go on overnight")
     poll_seconds: float = Field(60.0, ge=1.0, le=3600.0, description="seconds between two passes of the loop")
     at_end: Literal["keep", "cancel-entries", "flatten"] = Field(
         "keep", description="when a session ends: keep all, cancel-entries that still work, or flatten its positions")

@@ -51,6 +51,28 @@ def use_everything() -> None:
         _ = result.metrics, result.benchmark.metrics
     check_honesty(backtest(bars, load("moving_average_cross"), quiet=True))
     indicators.highest(bars.high, 5, lag=1), indicators.lowest(bars.low, 5, lag=1)
+    _sessions_functions(result.book)
+
+
+def _sessions_functions(book: Any) -> None:
+    """What sessions book with, on a book that nobody needs any more: for the types of the arguments it is enough."""
+    from botlib.engine import booking, closing
+    from botlib.engine.state import ENTRY
+
+    world, entry = book.world, -1
+    closing.way_made(world, 1), closing.end_parts(world, 1), closing.stop_entries(world, 1)
+    booking.begin_day(world, 10**6), booking.money(world, 0.0, 0.0), booking.flow(world, 0.0)
+    booking.split(world, 1, 0, 1.0)
+    rows = [i for i, purpose in enumerate(book.rows("orders")["purpose"]) if purpose == ENTRY]
+    entry = rows[-1] if rows else -1
+    if entry >= 0:
+        book.grow()
+        lot = booking.entry_filled(world, 1, entry, 1.0, 1.0)
+        booking.exit_filled(world, 1, entry, 0.25, 1.0)
+        booking.leg_filled(world, 1, booking.loose_leg(world, 1, 0, 1, 3), 0.25, 1.0)
+        closing.protect_again(world, 1, lot), closing.ended(world, 1, entry, 2, 0), closing.triggered(world, 1, entry)
+        closing.end_opposite(world, 1, 0), closing.leg_refused(world, 1, entry)
+    closing.kill(world, 1, 0.0, 5.0), closing.close(world, 1)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,8 @@ case "$*" in
     "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
     "-m pip install "*) echo "pip talks"; [ -z "$PRETEND_PIP_FAILS" ] ;;
     "-m botlib.warmup") [ -z "$PRETEND_NO_WARMUP" ] ;;
-    "-m botlib "*) echo "a table" ;;
+    "-m botlib backtest "*) echo "a table"; [ -z "$PRETEND_REFUSED" ] ;;
+    "-m botlib live paper "*) echo "a session" ;;
 esac
 """
 
@@ -85,7 +86,7 @@ def test_help_is_the_default_and_lists_every_target(project):
 
 def test_without_an_active_environment_it_makes_one_with_the_tested_versions(project):
     done = project.make("run")
-    assert (done.returncode, done.stdout) == (0, "a table\n")
+    assert (done.returncode, done.stdout) == (0, "a table\na session\n")
     assert done.stderr == "Installing botlib and its libraries into .venv (the first time takes a few minutes) ...\n"
     assert (project.folder / ".venv/bin/python").exists()
     assert len(project.installs) == 1
@@ -95,7 +96,7 @@ def test_without_an_active_environment_it_makes_one_with_the_tested_versions(pro
 def test_a_second_run_installs_nothing_until_the_project_changes(project):
     project.make("run")
     again = project.make("run")
-    assert (project.installs, again.stdout, again.stderr) == ([], "a table\n", "")
+    assert (project.installs, again.stdout, again.stderr) == ([], "a table\na session\n", "")
     with (project.folder / "pyproject.toml").open("a") as file:
         file.write("# changed\n")
     project.make("run")
@@ -106,14 +107,24 @@ def test_a_second_run_installs_nothing_until_the_project_changes(project):
 
 def test_the_engine_is_compiled_with_the_environment_and_not_again(project):
     project.make("run")
-    assert project.calls.splitlines()[-2].startswith("-m botlib.warmup |")
+    assert project.calls.splitlines()[-3].startswith("-m botlib.warmup |")
     project.make("run")
     assert "botlib.warmup" not in project.calls
 
 
 def test_an_interrupted_warm_up_stops_nothing(project):
     done = project.make("run", PRETEND_NO_WARMUP="1")
-    assert (done.returncode, done.stdout) == (0, "a table\n")
+    assert (done.returncode, done.stdout) == (0, "a table\na session\n")
+
+
+def test_a_run_is_a_backtest_and_then_a_session(project):
+    project.make("run")
+    run, session = [line.removesuffix(" |") for line in project.calls.splitlines()[-2:]]
+    assert run == "-m botlib backtest --config parameters/backtest.yaml"
+    assert session == "-m botlib live paper --config parameters/parity.yaml --quiet"
+    done = project.make("run", PRETEND_REFUSED="1")
+    assert done.returncode != 0
+    assert done.stdout == "a table\n"
 
 
 def test_the_lab_asks_nothing_about_news_unless_the_user_wants_it(project):
@@ -136,7 +147,7 @@ def test_an_active_environment_is_used_and_its_versions_kept(project, tmp_path, 
     active = tmp_path / "my env"
     project.pretend(active / "bin" / "python")
     done = project.make("run", **{variable: active}, CONDA_DEFAULT_ENV="mine")
-    assert (done.returncode, done.stdout) == (0, "a table\n")
+    assert (done.returncode, done.stdout) == (0, "a table\na session\n")
     assert f"into the active environment {active}" in done.stderr
     assert len(project.installs) == 1
     assert "constraints" not in project.installs[0]
@@ -162,7 +173,7 @@ def test_pip_is_heard_when_it_fails_and_the_next_run_tries_again(project):
     assert "pip talks" in done.stderr
     assert "Could not install botlib into .venv" in done.stderr
     assert "a table" not in done.stdout
-    assert project.make("run").stdout == "a table\n"
+    assert project.make("run").stdout == "a table\na session\n"
 
 
 def test_an_old_python_is_refused(project):

@@ -360,7 +360,7 @@ def test_a_job_of_a_kind_has_its_parameters_and_its_hints(tmp_path):
     assert type(work.params) is LiveParams
     assert (work.params.iterations, work.params.risk.stop_loss_pct, work.params.enable_live) == (3, 3.0, True)
     assert work.params.strategy["rsi_period"] == 14  # filled in
-    assert (work.origins["iterations"], work.origins["enable_live"]) == ("parameters/mine.yaml", "--enable_live")
+    assert (work.origins["iterations"], work.origins["enable_live"]) == ("parameters/mine.yaml", "--enable-live")
     assert work.values["venue"] == "sandbox"
     with pytest.raises(InputError, match="unknown parameter 'vnue.x'; did you mean 'venue'"):
         job.prepare("live", root=project, sets=["vnue.x=1"])

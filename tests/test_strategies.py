@@ -596,7 +596,7 @@ def test_a_module_is_found_from_the_root(ideas):
 
 @pytest.mark.parametrize(("spec", "params", "sentence"), [
     ("mean_reversion", {}, "unknown strategy 'mean_reversion'; did you mean 'mean_reversion_momentum'? Shipped: "
-     "mean_reversion_momentum, momentum_rotation, moving_average_cross. Your own: 'path/to/file.py:Class' or "
+     "blend, mean_reversion_momentum, momentum_rotation, moving_average_cross. Your own: 'path/to/file.py:Class' or "
      "'package.module:Class'."),
     ("ideas/breakot.py:Breakout", {}, "no strategy file 'ideas/breakot.py' in {root}; did you mean 'breakout.py'?"),
     ("ideas/breakout.py:Brekout", {}, "ideas/breakout.py has no class 'Brekout'; did you mean 'Breakout'? Found: "

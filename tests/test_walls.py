@@ -51,9 +51,11 @@ ROOMS = {
     "indicators": Room("indicators _indicators", "errors jit", "numpy", pure=True),
     "strategies": Room("strategies.*", "errors wording bars indicators jit", "numpy pandas", pure=True),
     "rules": Room("rules orders", "errors jit", "numpy", pure=True),
-    "alpaca_rules": Room("alpaca_rules alpaca_matrix alpaca_refusals order_request", "errors rules", pure=True),
+    "alpaca_rules": Room("alpaca_rules alpaca_case alpaca_catalogue alpaca_form alpaca_matrix alpaca_refusals "
+                         "order_request", "errors rules", pure=True),
     "fees": Room("fees", "errors wording", "numpy pandas"),  # reads the table of rates that ships
-    "safety": Room("safety", "errors jit params rules", "numpy pydantic", pure=True),
+    "safety": Room("safety gates order_state watch watch_prices", "errors jit params rules", "numpy pandas pydantic",
+                   pure=True),
     "engine": Room("engine engine.*", "jit rules safety", "numba numpy", pure=True),
     "metrics": Room("metrics", "errors jit", "numpy pandas", pure=True),
     "backtest": Room("backtesting view result refusals benchmark honesty",
@@ -61,31 +63,53 @@ ROOMS = {
                      "numpy pandas", pure=True),
     "exchange": Room("sandbox.orders sandbox.tape sandbox.account sandbox.matching sandbox.admission sandbox.book "
                      "sandbox.replacing sandbox.exchange sandbox.journal sandbox.formats sandbox.wire sandbox.messages "
-                     "sandbox.market_data sandbox.prints sandbox.paging sandbox.portfolio sandbox.api "
-                     "sandbox.api_account sandbox.api_actions sandbox.api_data sandbox.api_trading sandbox.synthetic",
+                     "sandbox.market_data sandbox.timeframes sandbox.series sandbox.prints sandbox.paging "
+                     "sandbox.portfolio sandbox.api sandbox.api_account sandbox.api_actions sandbox.api_data "
+                     "sandbox.api_trading sandbox.synthetic",
                      "errors params calendars bars rules fees alpaca_rules", "numpy pandas", pure=True),
     # The shell: files, services, processes.
     "sandbox": Room("sandbox sandbox.*", "errors wording params calendars bars alpaca_rules exchange",
                     "msgpack numpy pandas requests starlette urllib3 uvicorn"),
-    "brokers": Room("brokers brokers.*", "errors calendars project alpaca_rules",
+    "brokers": Room("brokers brokers.*", "errors wording calendars project alpaca_rules",
                     "alpaca dotenv pandas requests urllib3"),
-    "loading": Room("strategies strategies.loading", "errors wording bars strategies", "numpy pandas"),
+    "loading": Room("strategies strategies.loading strategies.members", "errors wording bars strategies",
+                    "numpy pandas"),
     "providers": Room("providers providers.* data.*", "errors wording bars calendars brokers",
                       "bokeh_sampledata curl_cffi filelock numpy pandas pyarrow requests yfinance"),
     "project": Room("project", "errors"),
-    "config": Room("config layers yamlfile",
-                   "errors wording params bars safety backtest project providers strategies loading",
+    "repository": Room("repository repository.*", "errors project brokers", "numpy pandas platformdirs sqlalchemy"),
+    "hygiene": Room("hygiene", "errors", pure=True),
+    "alerts": Room("alerts alert_targets", "errors params hygiene", "pydantic"),
+    "config": Room("config layers yamlfile origins run_params session_config session_checks terms",
+                   "errors wording params calendars bars safety backtest project hygiene providers strategies loading",
                    "pydantic ruamel"),
+    # Sessions: what lets real money trade, and what trades.
+    "arming": Room("arming", "errors wording config", "pandas", pure=True),
+    "live_evidence": Room("live_evidence", "arming", "jupyter_core"),
+    "keyboard": Room("keyboard", libraries="ipykernel"),
+    "session_core": Room("session.account session.core session.order_links session.links session.planning "
+                         "session.timeline session.identity session.deciding session.parity",
+                         "errors wording calendars bars strategies rules alpaca_rules safety engine backtest brokers "
+                         "repository config", "numpy pandas", pure=True),
+    "session": Room("session session.* going_live live",
+                    "session_core errors wording calendars bars strategies loading rules alpaca_rules safety engine backtest sandbox "
+                    "brokers providers project repository alerts config arming live_evidence keyboard front",
+                    "numpy pandas"),
     "research": Room("explore", "errors wording bars", "numpy pandas", pure=True),
-    "report": Room("report figures *_figures research_tables style", "errors wording params bars research",
+    "report": Room("report blotter figures *_figures research_tables style", "errors wording params bars research",
                    "IPython matplotlib numpy pandas pydantic"),
-    "run": Room("run runfolder job kernel cell_output progress notebook_params provenance hygiene "
-                "result_file scaffold listing",
-                "errors wording params calendars project config loading providers strategies",
+    "run": Room("run runfolder job kernel cell_output progress notebook_params provenance "
+                "result_file scaffold listing stop_file printed",
+                "errors wording params calendars project hygiene config loading providers strategies repository",
                 "ipykernel jupyter_client jupyter_core nbformat papermill traitlets zmq"),
-    "warmup": Room("warmup", "jit bars indicators rules strategies loading backtest providers front"),
-    "cli": Room("cli __main__ sandboxing",
-                "errors wording project run config providers loading warmup front bars exchange sandbox",
+    "panel": Room("panel panel_page panel_status session_notebook session_record session_report",
+                  "errors wording report config project repository keyboard session run",
+                  "IPython ipywidgets matplotlib numpy pandas"),
+    "warmup": Room("warmup", "jit bars engine indicators rules strategies loading backtest providers front"),
+    "control": Room("control control_*", "errors wording repository safety config run session panel", "pandas"),
+    "cli": Room("cli cli_* __main__ sandboxing",
+                "errors wording project hygiene run config providers loading warmup front bars exchange sandbox "
+                "repository keyboard session control",
                 "numpy pandas"),
     "front": Room("botlib",
                   "errors params bars indicators strategies loading rules fees safety metrics backtest providers "
@@ -111,7 +135,7 @@ SDK_DOORS = {
     "yfinance": "providers.yahoo*", "curl_cffi": "providers.yahoo*",
     "requests": "providers.yahoo* brokers.alpaca* sandbox.transport",
     "starlette": "sandbox.*", "uvicorn": "sandbox.*",
-    "papermill": "kernel run", "jupyter_client": "kernel", "IPython": "report widgets",
+    "papermill": "kernel run", "jupyter_client": "kernel", "IPython": "report panel",
 }
 
 

@@ -1,52 +1,38 @@
-"""What a broker reports, booked onto the account: a session's counterpart of a simulated bar.
+"""What a broker reports, booked onto the account: a session's counterpart of a simulated bar's fills.
 
-`sessions.advance` lets a bar fill orders; here fills, ended orders and money come from outside, at their own prices,
-and the same records follow from them: lots, legs, round trips, targets held. Money for fees, interest and dividends
-moves when the broker says so; a fill's own fees are reckoned for its round trip only.
+`sessions.advance` lets a bar fill orders; here executions and money come from outside, at their own prices, and the
+same records follow from them: lots, legs, round trips, targets held. `closing` has what ends orders. Money for fees,
+interest and dividends moves when the broker says so; a fill's own fees are reckoned for its round trip only.
 """
 
 from __future__ import annotations
 
+import math
+
 from botlib import rules, safety
 from botlib._jit import compiled
-from botlib.engine.arrays import (
-    fee_rows,
-    fills,
-    head,
-    held,
-    highs,
-    lots,
-    orders,
-    position,
-    standing,
-    wanted,
-    working,
-)
+from botlib.engine.arrays import fee_rows, fills, head, last_close, lots, orders, position, wanted, working
 from botlib.engine.legs import trigger
 from botlib.engine.lots import (
     add_lot,
     close_lot,
     drop_ended,
-    end_entry,
     end_legs,
     end_order,
+    is_working,
     new_order,
     protect,
-    protect_symbol,
 )
-from botlib.engine.sessions import add_halt, apply_split, close_bar
+from botlib.engine.sessions import apply_split
 from botlib.engine.state import (
     CANCELLED,
     DONE,
     ENTRY,
-    EXIT,
     NAMED_EXIT,
+    R_BROKER,
     R_EXIT,
-    R_KILL,
     R_NONE,
     R_OCO,
-    R_PARTIAL,
-    REDUCE,
     STOP_LEG,
     WORKING,
 )
@@ -129,28 +115,53 @@ def lot_of(w, oid):
 
 
 @compiled()
+def place(w, lot_id, t):
+    """Put a lot's legs to work between two bars. The last close may be older than a split, so nobody looks whether it
+    has passed them: the broker does, or the close of this bar (`closing.protect_again`)."""
+    protect(w, lot_id, t, t)
+
+
+@compiled()
+def place_symbol(w, symbol, t):
+    """The same for what is left of a symbol after an exit; not beside an exit that still works."""
+    if is_working(w, symbol, False):
+        return
+    lot_id = head(w)[symbol]
+    while lot_id >= 0:
+        if not lots(w)[lot_id].legs:
+            place(w, lot_id, t)
+        lot_id = lots(w)[lot_id].next
+
+
+@compiled()
 def entry_filled(world, t, oid, quantity, price):
     """Shares of an entry. Complete, its bracket's legs act; partly filled, they wait for the bar's close."""
     w = world[0]
     o = orders(w)[oid]
     cost = pay_for(w, t, oid, quantity, price)
-    o.filled += quantity
+    o.filled = rules.exact_quantity(o.filled + quantity)
     lot_id = lot_of(w, oid)
     if lot_id >= 0:
         lot = lots(w)[lot_id]
-        whole = lot.quantity + quantity
+        whole = rules.exact_quantity(lot.quantity + quantity)
         lot.entry_price = (lot.entry_price * lot.quantity + price * quantity) / whole
         lot.cost_per_share = (lot.cost_per_share * lot.quantity + cost * quantity) / whole
         lot.quantity = whole
-        position(w)[o.symbol] += o.side * quantity
+        position(w)[o.symbol] = rules.exact_quantity(position(w)[o.symbol] + o.side * quantity)
     else:
+        if position(w)[o.symbol] == 0.0:
+            last_close(w)[o.symbol] = price  # until its next close
         lot_id = add_lot(w, oid, t, quantity, price, cost, 0.0)
+        lot = lots(w)[lot_id]
+        lot.stop_order, lot.target_order, lot.legs_from, lot.triggered, lot.cap = -1, -1, t, False, 0.0
     if o.status != WORKING:  # it filled while its cancel was under way
-        protect(w, lot_id, t, t + 1)
+        place(w, lot_id, t)
+        if wanted(w)[o.symbol] != wanted(w)[o.symbol]:
+            wanted(w)[o.symbol] = math.inf  # held without a target: the next one, zero too, replaces it
     elif o.filled >= o.quantity - _DUST:
         end_order(w, oid, t, DONE, R_NONE)
         drop_ended(w)
-        protect(w, lot_id, t, t)
+        place(w, lot_id, t)
     return lot_id
 
 
@@ -164,7 +175,7 @@ def close_shares(w, t, oid, purpose, quantity, price, cost):
         if part >= lots(w)[lot_id].quantity - _DUST:
             end_legs(w, lot_id, t, R_EXIT)
         close_lot(w, lot_id, t, oid, purpose, part, price, cost * part, 0.0)
-        left -= part
+        left = rules.exact_quantity(left - part)
     return max(0.0, left)
 
 
@@ -174,13 +185,29 @@ def exit_filled(world, t, oid, quantity, price):
     w = world[0]
     o = orders(w)[oid]
     cost = pay_for(w, t, oid, quantity, price)
-    o.filled += quantity
+    o.filled = rules.exact_quantity(o.filled + quantity)
     over = close_shares(w, t, oid, NAMED_EXIT if o.named else o.purpose, quantity, price, cost)
     if o.status == WORKING and o.filled >= o.quantity - _DUST:
         end_order(w, oid, t, DONE, R_NONE)
         drop_ended(w)
-        protect_symbol(w, o.symbol, t)
+        place_symbol(w, o.symbol, t)
     return over
+
+
+@compiled()
+def carries(w, lot_id, oid):
+    """Whether an order is one of a lot's legs, and these still stand."""
+    lot = lots(w)[lot_id]
+    return lot.legs and (lot.stop_order == oid or lot.target_order == oid)
+
+
+@compiled()
+def loose_leg(world, t, symbol, side, purpose):
+    """The record of a broker's leg that is no lot's: its executions take from the oldest lots. Returns its row."""
+    w = world[0]
+    oid = new_order(w, t, symbol, side, rules.MARKET, purpose, 0.0, 0.0, 0.0)
+    end_order(w, oid, t, CANCELLED, R_BROKER)
+    return oid
 
 
 @compiled()
@@ -193,14 +220,13 @@ def leg_filled(world, t, oid, quantity, price):
     w = world[0]
     o = orders(w)[oid]
     cost = pay_for(w, t, oid, quantity, price)
-    o.filled += quantity
+    o.filled = rules.exact_quantity(o.filled + quantity)
     lot_id = o.lot
-    lot = lots(w)[lot_id]
-    mine = lot.legs and (lot.stop_order == oid or lot.target_order == oid) and head(w)[o.symbol] >= 0
-    if not mine:
+    if lot_id < 0 or head(w)[o.symbol] < 0 or not carries(w, lot_id, oid):
         over = close_shares(w, t, oid, o.purpose, quantity, price, cost)
         shrink_exits(w, t, o.symbol)
         return over
+    lot = lots(w)[lot_id]
     part = min(quantity, lot.quantity)
     if part >= lot.quantity - _DUST:
         end_order(w, oid, t, DONE, R_NONE)
@@ -210,9 +236,9 @@ def leg_filled(world, t, oid, quantity, price):
     elif lot.stop_order >= 0:
         orders(w)[lot.stop_order].quantity = lot.quantity - part
     close_lot(w, lot_id, t, oid, o.purpose, part, price, cost * part, 0.0)
-    if quantity - part > _DUST:
-        return close_shares(w, t, oid, o.purpose, quantity - part, price, cost)
-    return 0.0
+    over = close_shares(w, t, oid, o.purpose, rules.exact_quantity(quantity - part), price, cost)
+    shrink_exits(w, t, o.symbol)
+    return over
 
 
 @compiled()
@@ -231,118 +257,3 @@ def shrink_exits(w, t, symbol):
         if asked <= _DUST:
             end_order(w, working(w)[i], t, CANCELLED if o.filled <= _DUST else DONE, R_EXIT)
     drop_ended(w)
-
-
-@compiled()
-def end_part(w, t, oid, reason):
-    """The rest of a partly filled entry ends; what is held gets legs of its own."""
-    end_order(w, oid, t, CANCELLED, reason)
-    lot_id = lot_of(w, oid)
-    if lot_id >= 0:
-        protect(w, lot_id, t, t + 1)
-
-
-@compiled()
-def ended(world, t, oid, status, reason):
-    """The broker ended a working order that is no leg: cancelled, expired or refused, with what it had filled.
-
-    What an entry has filled is protected. An exit is asked for again at the next close, and what is held is protected
-    until then.
-    """
-    w = world[0]
-    o = orders(w)[oid]
-    if o.status != WORKING:
-        return
-    if o.purpose == ENTRY:
-        if o.filled > _DUST:
-            end_part(w, t, oid, R_PARTIAL)
-        else:
-            end_entry(w, oid, t, status, reason)
-        drop_ended(w)
-        return
-    end_order(w, oid, t, status, reason)
-    drop_ended(w)
-    if not o.named:
-        if standing(w)[o.symbol] != standing(w)[o.symbol]:
-            standing(w)[o.symbol] = 0.0 if o.purpose == EXIT else wanted(w)[o.symbol]
-        if o.purpose == REDUCE:
-            wanted(w)[o.symbol] = o.before
-    protect_symbol(w, o.symbol, t)
-
-
-@compiled()
-def leg_refused(world, t, oid):
-    """The price has passed a leg that the broker was to place: out at the next print instead."""
-    w = world[0]
-    lot_id = orders(w)[oid].lot
-    lot = lots(w)[lot_id]
-    purpose = orders(w)[oid].purpose
-    end_legs(w, lot_id, t, R_EXIT)
-    lot.stop_order = lot.target_order = -1
-    lot.triggered, lot.cap, lot.legs = True, 0.0, True
-    lot.stop_order = new_order(w, t, lot.symbol, -lot.side, rules.MARKET, purpose, lot.quantity, 0.0, 0.0)
-    orders(w)[lot.stop_order].lot = lot_id
-    return lot.stop_order
-
-
-@compiled()
-def close(world, t):
-    """The bar is final: what entries have filled in part is protected, then the close as in a backtest."""
-    w = world[0]
-    for i in range(w.n_open):
-        oid = working(w)[i]
-        o = orders(w)[oid]
-        if o.purpose == ENTRY and o.status == WORKING and o.filled > _DUST:
-            end_part(w, t, oid, R_PARTIAL)
-    drop_ended(w)
-    for i in range(w.n_held):  # a capped stop that this bar has set off is a limit order from now on
-        lot_id = head(w)[held(w)[i]]
-        while lot_id >= 0:
-            lot = lots(w)[lot_id]
-            if lot.legs and lot.side < 0 and not lot.triggered and lot.stop_order >= 0 and \
-                    lot.entry_bar < t and highs(w)[t, lot.symbol] >= lot.stop:
-                lot.triggered = True
-            lot_id = lot.next
-    close_bar(w, t)
-
-
-@compiled()
-def kill(world, t, value_pct, limit_pct):
-    """Latch the kill: no new risk, working entries end. Legs and exits stay; positions go with ``on_kill: flatten``."""
-    w = world[0]
-    if w.state != safety.HALTED:
-        add_halt(w, t, 0, safety.HALTED, value_pct, limit_pct)
-    w.state = safety.HALTED
-    end_entries(w, t)
-    if w.flatten:
-        for i in range(w.n_held):
-            standing(w)[held(w)[i]] = 0.0
-
-
-@compiled()
-def end_entries(w, t):
-    """Working entries end, newest first; what they have filled is protected."""
-    for i in range(w.n_open - 1, -1, -1):
-        oid = working(w)[i]
-        if orders(w)[oid].purpose == ENTRY and orders(w)[oid].status == WORKING:
-            if orders(w)[oid].filled > _DUST:
-                end_part(w, t, oid, R_KILL)
-            else:
-                end_entry(w, oid, t, CANCELLED, R_KILL)
-    drop_ended(w)
-
-
-@compiled()
-def stop_entries(world, t):
-    """`end_entries`, for a person's word."""
-    end_entries(world[0], t)
-
-
-@compiled()
-def reduce_only(world, t, value_pct, limit_pct):
-    """No new risk for the rest of the session date."""
-    w = world[0]
-    if w.state == safety.ACTIVE:
-        w.daily_halt = True
-        w.state = safety.REDUCE_ONLY
-        add_halt(w, t, 1, w.state, value_pct, limit_pct)

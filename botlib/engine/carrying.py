@@ -34,28 +34,37 @@ def carried(book: Book, settings: tuple[Any, ...], market: MarketArrays) -> Book
     return made
 
 
-def to_state(book: Book, symbols: Sequence[str], uids: Sequence[int], keep: set[int]) -> dict[str, Any]:
-    """What a book holds, as plain values: the account, symbols that matter, lots, and the orders still of use.
+def to_state(book: Book, symbols: Sequence[str], uids: Sequence[int], keep: set[int], t: int) -> dict[str, Any]:
+    """What a book holds after bar ``t``, as plain values: the account, symbols that matter, lots, and the orders still
+    of use.
 
     ``uids`` numbers the book's orders; those in ``keep`` are written beside the working ones and those of open lots.
-    NaN is None.
+    Bars are told as how many ago they were. NaN is None.
     """
     orders, lots = book.rows("orders"), book.lots
-    held = [(i, _chain(book, i)) for i in range(len(symbols)) if book.head[i] >= 0]
-    used = {int(lots["entry_order"][lot]) for _, chain in held for lot in chain}
-    legs = {int(lots[name][lot]) for _, chain in held for lot in chain for name in ("stop_order", "target_order")}
-    rows = [i for i in range(len(orders)) if orders["status"][i] == WORKING or i in used or i in legs
-            or uids[i] in keep]
+    held = np.flatnonzero(book.head >= 0).tolist()
+    chains = [(i, lot) for i in held for lot in _chain(book, i)]
+    useful = orders["status"] == WORKING
+    for _, lot in chains:
+        for name in ("entry_order", "stop_order", "target_order"):
+            if lots[name][lot] >= 0:
+                useful[lots[name][lot]] = True
+    if keep:
+        useful |= np.isin(np.asarray(uids[: len(orders)], np.int64), list(keep))
+    rows = np.flatnonzero(useful)
+    is_open = set(book.working[: book["n_open"]].tolist())
+    matters = np.flatnonzero((book.position != 0.0) | ~np.isnan(book.wanted) | ~np.isnan(book.standing)).tolist()
+    at = [lot for _, lot in chains]
     return {
         "account": {name: _plain(book[name]) for name in _KEPT},
-        "symbols": {symbols[i]: {name: _plain(getattr(book, name)[i]) for name in _SYMBOL_FIELDS}
-                    for i in range(len(symbols)) if _matters(book, i)},
-        "lots": [{"symbol": symbols[i], "entry": uids[lots["entry_order"][lot]],
+        "symbols": {symbols[i]: {name: _plain(getattr(book, name)[i]) for name in _SYMBOL_FIELDS} for i in matters},
+        "lots": [{"symbol": symbols[i], "entry": uids[lots["entry_order"][lot]], "age": t - int(lots["entry_bar"][lot]),
                   "stop_leg": _uid(uids, lots["stop_order"][lot]), "target_leg": _uid(uids, lots["target_order"][lot]),
-                  **{name: _plain(lots[name][lot]) for name in _LOT_FIELDS}} for i, chain in held for lot in chain],
-        "orders": [{"uid": uids[i], "symbol": symbols[orders["symbol"][i]],
-                    "open": bool(i in book.working[: book["n_open"]]),
-                    **{name: _plain(orders[name][i]) for name in _ORDER_FIELDS}} for i in rows],
+                  **values} for (i, lot), values in zip(chains, _records(lots[at], _LOT_FIELDS), strict=True)],
+        "orders": [{"uid": uids[row], "symbol": symbols[symbol], "age": t - decided, "open": row in is_open, **values}
+                   for row, symbol, decided, values in zip(
+                       rows.tolist(), orders["symbol"][rows].tolist(), orders["decided"][rows].tolist(),
+                       _records(orders[rows], _ORDER_FIELDS), strict=True)],
     }
 
 
@@ -81,7 +90,8 @@ def from_state(state: Mapping[str, Any], settings: tuple[Any, ...], market: Mark
         record = book.orders[i]
         for name in _ORDER_FIELDS:
             record[name] = _number(o[name])
-        record["symbol"], record["lot"], record["decided"], record["closed"] = column[o["symbol"]], -1, t, -1
+        record["symbol"], record["lot"], record["closed"] = column[o["symbol"]], -1, -1
+        record["decided"] = max(0, t - int(o["age"]))
         if o["open"]:
             open_rows.append(i)
     book.working[: len(open_rows)] = open_rows
@@ -90,7 +100,8 @@ def from_state(state: Mapping[str, Any], settings: tuple[Any, ...], market: Mark
         record, symbol = book.lots[i], column[lot["symbol"]]
         for name in _LOT_FIELDS:
             record[name] = _number(lot[name])
-        record["symbol"], record["next"], record["entry_bar"], record["legs_from"] = symbol, -1, t, t
+        record["symbol"], record["next"], record["legs_from"] = symbol, -1, t
+        record["entry_bar"] = max(0, t - int(lot["age"]))
         record["entry_order"] = row[int(lot["entry"])]
         for name, key in (("stop_order", "stop_leg"), ("target_order", "target_leg")):
             record[name] = row[int(lot[key])]
@@ -125,8 +136,10 @@ def _chain(book: Book, symbol: int) -> list[int]:
     return found
 
 
-def _matters(book: Book, i: int) -> bool:
-    return bool(book.position[i] != 0.0 or not math.isnan(book.wanted[i]) or not math.isnan(book.standing[i]))
+def _records(rows: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Records as maps of plain values."""
+    columns = [[_plain(value) for value in rows[name].tolist()] for name in names]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def _uid(uids: Sequence[int], row: Any) -> int:

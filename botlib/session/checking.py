@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 
+from botlib.calendars import Schedule
 from botlib.session.core import SessionCore
 from botlib.session.observing import Facts
 
 MAX_SKEW_SECONDS = 30.0
 """Between the broker's clock and this machine's."""
+
+HELD = ("account-blocked", "clock-skew", "hours", "stale-data", "strategy-changed", "unexplained")
+"""Holds that lift themselves when all is in order again."""
 
 _DUST = 1e-6
 _CENT = 0.015
@@ -67,10 +71,20 @@ def differences(core: SessionCore, facts: Facts, externals: Externals) -> list[D
     return found
 
 
-def problems(facts: Facts, found: list[Difference], here: pd.Timestamp | None) -> Mapping[str, str]:
-    """Why only exits are allowed now: reasons by name; empty when all is in order.
+def problems(facts: Facts, found: list[Difference], *, here: bool, timetable: Schedule, final: pd.Timestamp,
+             usual_age: float) -> dict[str, str]:
+    """Why only exits are allowed now: reasons by name (`HELD`); empty when all is in order.
 
-    ``here`` is this machine's time, None where the venue has a time of its own.
+    Parameters
+    ----------
+    here : bool
+        Whether the venue's time is this machine's: then clocks and hours must agree.
+    timetable : Schedule
+        The exchange's hours.
+    final : pandas.Timestamp
+        When the last bar became final.
+    usual_age : float
+        Seconds of open market after which a bar is stale.
     """
     held: dict[str, str] = {}
     if facts.account.blocked:
@@ -78,9 +92,52 @@ def problems(facts: Facts, found: list[Difference], here: pd.Timestamp | None) -
     shares = [str(one) for one in found if one.what != "cash"]
     if shares:
         held["unexplained"] = "; ".join(shares)
-    if here is not None:
-        skew = abs((facts.time - here).total_seconds())
-        if not skew <= MAX_SKEW_SECONDS:
-            held["clock-skew"] = (f"this machine's clock and the broker's differ by {skew:,.0f} s; "
-                                  f"{MAX_SKEW_SECONDS:g} are allowed. Set the clock.")
+    stale = _stale(facts, timetable, final, usual_age)
+    if stale:
+        held["stale-data"] = stale
+    if here:
+        skew = facts.clock.skew_seconds
+        if skew is None or not abs(skew) <= MAX_SKEW_SECONDS + (facts.clock.skew_error_seconds or 0.0):
+            by = "an unknown time" if skew is None else f"{abs(skew):,.0f} s"
+            held["clock-skew"] = (f"this machine's clock and the broker's differ by {by}; "
+                                  f"{MAX_SKEW_SECONDS:g} s are allowed. Set the clock.")
+        wrong = _other_hours(facts, timetable)
+        if wrong:
+            held["hours"] = wrong
     return held
+
+
+def _stale(facts: Facts, timetable: Schedule, final: pd.Timestamp, usual_age: float) -> str:
+    """The market is open and no bar has come for too long."""
+    opened = session_at(timetable, facts.time)
+    if opened is None or not facts.clock.is_open:
+        return ""
+    n = int(np.searchsorted(timetable.opens, opened[0].value))
+    if n and final.value < timetable.closes[n - 1]:
+        return (f"the last bar became final at {final:%Y-%m-%d %H:%M} UTC: the session of "
+                f"{pd.Timestamp(int(timetable.days[n - 1]), unit='D'):%Y-%m-%d} has brought none, or not its last")
+    age = (facts.time - max(final, opened[0])).total_seconds()
+    if age <= usual_age:
+        return ""
+    return (f"the last bar became final at {final:%Y-%m-%d %H:%M} UTC, and the market has been open for {age:,.0f} s "
+            "since")
+
+
+def _other_hours(facts: Facts, timetable: Schedule) -> str:
+    """The broker says that the market is open, the calendar that it is closed, or the reverse; a minute around open and
+    close says nothing."""
+    edge = pd.Timedelta(seconds=60)
+    before, after = (session_at(timetable, facts.time + gap) is not None for gap in (-edge, edge))
+    if before != after or before == facts.clock.is_open:
+        return ""
+    says = "closed" if before else "open"
+    return (f"the broker says that the market is {says}, the calendar {timetable.name} that it is not: a sudden "
+            "closure, or a calendar that is out of date")
+
+
+def session_at(timetable: Schedule, now: pd.Timestamp) -> tuple[pd.Timestamp, pd.Timestamp] | None:
+    """Open and close of the session that is on; None when none is."""
+    n = int(np.searchsorted(timetable.closes, now.value, side="right"))
+    if n >= len(timetable.opens) or now.value < timetable.opens[n]:
+        return None
+    return pd.Timestamp(int(timetable.opens[n]), tz="UTC"), pd.Timestamp(int(timetable.closes[n]), tz="UTC")

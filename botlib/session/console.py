@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from botlib.safety import SafetyControls
 from botlib.session.report import Report
 from botlib.wording import plural
+
+
+def first_lines(venue: str, kind: str, orders: str, notes: Sequence[str]) -> list[str]:
+    """What comes before the first pass: the venue above all."""
+    mode = ", shadow: nothing is sent" if orders == "shadow" else ""
+    return [f"[VENUE] {venue} ({kind} session{mode})", *(f"[START] {note}" for note in notes)]
 
 
 def lines(report: Report, controls: SafetyControls | None) -> list[str]:
@@ -15,8 +23,12 @@ def lines(report: Report, controls: SafetyControls | None) -> list[str]:
     said += [f"[EXTERNAL] {fill.side.upper()} {fill.qty:g} {fill.symbol} @ ${fill.price:,.2f}: not the session's, left "
              "alone" for fill in report.externals]
     said += [f"[SAFETY] {change.text} ({change.state})" for change in report.changes]
-    if "unexplained" in report.reason or report.differences:
-        said += [f"[UNEXPLAINED] {one}" for one in report.differences]
+    said += [f"[REQUEST] {why}" for why in report.requests]
+    said += [f"[SAFETY] {sentence}" for sentence in report.said]
+    said += [f"[UNEXPLAINED] {one}" for one in report.unexplained]
+    if report.missed:
+        said.append(f"[MISSED] {plural(len(report.missed), 'bar')} before it, from {report.missed[0]:%Y-%m-%d %H:%M}: "
+                    "not decided on")
     if report.status == "missed":
         said.append(f"[MISSED] the bar of {report.bar:%Y-%m-%d %H:%M} came too late to trade on; not sent")
     for answer in report.answers:
@@ -31,10 +43,9 @@ def lines(report: Report, controls: SafetyControls | None) -> list[str]:
     said += [f"[ALARM] {text}" for text in report.alarms]
     said += [f"[PROBLEM] {text}" for text in report.problems]
     if report.stuck:
-        said.append(f"[ALARM] {plural(len(report.stuck), 'order')} refused again and again ({', '.join(report.stuck)}): "
-                    "look at the account")
-    said.append(portfolio(report, controls))
-    return said
+        said.append(f"[ALARM] {plural(len(report.stuck), 'order')} refused again and again "
+                    f"({', '.join(report.stuck)}): look at the account")
+    return said if report.time is None else [*said, portfolio(report, controls)]  # a pass that could read nothing
 
 
 def portfolio(report: Report, controls: SafetyControls | None) -> str:

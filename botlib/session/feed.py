@@ -59,9 +59,9 @@ class BarFeed:
         columns = [self.symbols.index(s) for s in first.symbols]
         self._rows = len(first)
         room = self._rows + _SPARE
-        for name in FIELDS:
+        for name, panel in _panels(first).items():
             self._panels[name] = np.full((room, len(self.symbols)), np.nan)
-            self._panels[name][: self._rows, columns] = getattr(first, name)
+            self._panels[name][: self._rows, columns] = panel
         self._times = np.zeros(room, np.int64)
         self._times[: self._rows] = first.index.as_unit("ns").asi8
         self._zone = first.index.tz
@@ -117,11 +117,13 @@ class BarFeed:
             return []
         new = Bars.from_frame(frame, self.calendar, interval=self.interval, now=now)
         columns = [self.symbols.index(s) for s in new.symbols]
+        given = _panels(new)
         made = []
         for row in range(len(new)):
             self._grow()
-            for name in FIELDS:
-                self._panels[name][self._rows, columns] = getattr(new, name)[row]
+            for name, panel in given.items():
+                if name in self._panels:
+                    self._panels[name][self._rows, columns] = panel[row]
             self._times[self._rows] = new.index[row].as_unit("ns").value
             self._rows += 1
             made.append(self._cut(self._rows))
@@ -175,10 +177,16 @@ class BarFeed:
 
     def _cut(self, rows: int) -> Bars:
         index = pd.DatetimeIndex(self._times[:rows], tz="UTC").tz_convert(self._zone)
-        made = Bars(index, self.symbols, **{name: self._panels[name][:rows] for name in FIELDS},
-                    interval=self.interval, calendar=self.calendar, actions=None)
+        p = {name: panel[:rows] for name, panel in self._panels.items()}
+        made = Bars(index, self.symbols, open=p.pop("open"), high=p.pop("high"), low=p.pop("low"), close=p.pop("close"),
+                    volume=p.pop("volume"), interval=self.interval, calendar=self.calendar, actions=None, extra=p)
         if self._actions is not None:
             from botlib import adjust
 
             made.actions = adjust.known_actions(self._actions, self.symbols, int(made.sessions[-1]))
         return made
+
+
+def _panels(bars: Bars) -> dict[str, np.ndarray]:
+    """(T, N) by name, those beside open, high, low, close and volume too."""
+    return {name: getattr(bars, name) for name in FIELDS} | bars.extra

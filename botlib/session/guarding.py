@@ -67,7 +67,7 @@ def _working_exits(core: SessionCore, others: np.ndarray, intent: Intent) -> flo
     legs = others[np.isin(others["purpose"], LEGS)]
     mine = {int(core.book.orders["lot"][core.rows[uid]]) for uid in intent.uids if uid in core.rows}
     for lot in set(legs["lot"].tolist()) - (mine if intent.purpose == "protect" else set()):
-        total += float(legs["quantity"][legs["lot"] == lot].max())
+        total += float(core.book.lots["quantity"][lot])
     return total
 
 
@@ -89,9 +89,18 @@ def _working_gross(core: SessionCore, intent: Intent) -> float:
         if core.uids[row] in intent.uids:
             continue
         o = orders[row]
-        price = o["limit"] if o["kind"] == rules.LIMIT else core.bars.close[-1, o["symbol"]]
+        price = o["limit"] if o["kind"] == rules.LIMIT else _last_close(core, o["symbol"])
         total += float((o["quantity"] - o["filled"]) * price)
     return total
+
+
+def _last_close(core: SessionCore, i: int) -> float:
+    """The latest close there is: a symbol may have no bar now."""
+    close = core.bars.close[:, i]
+    if close[-1] > 0.0:
+        return float(close[-1])
+    known = np.flatnonzero(close > 0.0)
+    return float(close[known[-1]]) if len(known) else float("nan")
 
 
 def _adv(core: SessionCore, i: int) -> float | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from botlib.order_request import OrderRequest
+
+DUST = 1e-9
+"""Of a share: less is rounding."""
 
 Purpose = Literal["entry", "exit", "reduce", "protect"]
 State = Literal["recorded", "sent", "unknown", "working", "ended"]
@@ -55,15 +58,17 @@ class Intent:
 
     def plain(self) -> dict[str, Any]:
         """As maps, lists, text and numbers."""
-        made = asdict(self)
-        made["request"] = {k: v for k, v in made["request"].items() if v is not None}
-        made["uids"] = list(self.uids)
+        made = {name: getattr(self, name) for name in _INTENT}
+        request = {name: getattr(self.request, name) for name in _REQUEST}
+        made["request"] = {k: v for k, v in request.items() if v is not None}
+        made["uids"], made["legs"] = list(self.uids), dict(self.legs)
         return made
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Intent:
         """What `plain` gave."""
-        return cls(**{**values, "request": OrderRequest(**values["request"]), "uids": tuple(values["uids"])})
+        return cls(**{**values, "request": OrderRequest(**values["request"]), "uids": tuple(values["uids"]),
+                      "legs": dict(values["legs"])})
 
 
 @dataclass(slots=True)
@@ -81,17 +86,32 @@ class Link:
     """"entry", "exit", "reduce", "take_profit" or "stop_loss"."""
     status: str = "new"
     qty: float | None = None
+    type: str = ""
     price: float | None = None
     """Its limit or stop price at the broker."""
     filled: float = 0.0
     """Shares booked."""
+    parts: list[list[float]] = field(default_factory=list)
+    """Which shares those are, and their price: (after, up to, dollars)."""
     reported: float = 0.0
     """Shares the broker says are filled; more than `filled` until the fills have been read."""
     expires: str = ""
     cancel_asked: bool = False
+    paired: bool = False
+    """Whether it came as a target or stop beside the other."""
     over: bool = False
     """The broker says that it has ended, and every fill is booked."""
 
     def plain(self) -> dict[str, Any]:
         """As maps, lists, text and numbers."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in _LINK} | {"parts": [list(part) for part in self.parts]}
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> Link:
+        """What `plain` gave."""
+        return cls(**{**values, "parts": [list(part) for part in values["parts"]]})
+
+
+_LINK = tuple(one.name for one in fields(Link))
+_INTENT = tuple(one.name for one in fields(Intent))
+_REQUEST = tuple(one.name for one in fields(OrderRequest))

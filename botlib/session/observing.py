@@ -68,7 +68,24 @@ def observe(broker: Any, core: SessionCore, cursor: str, since: pd.Timestamp) ->
         prices={p.symbol: p.current_price for p in positions if p.current_price is not None}, cursor=page.cursor)
 
 
-def adopt(broker: Any, core: SessionCore, facts: Facts) -> tuple[list[OpenOrder], list[Fill]]:
+@dataclass(slots=True)
+class Others:
+    """What is in the account and not of the session's intents."""
+
+    orders: list[OpenOrder]
+    """That may still trade."""
+    fills: list[Fill]
+    """The user's own."""
+    unknown: list[str]
+    """Client order ids of executions that a session of botlib caused, but not one of this ledger."""
+
+    @property
+    def strangers(self) -> list[OpenOrder]:
+        """Open orders that a session of botlib sent: two programs trade this account, or the ledger is behind."""
+        return [one for one in self.orders if is_ours(one.client_order_id)]
+
+
+def adopt(broker: Any, core: SessionCore, facts: Facts) -> Others:
     """Link what belongs to the session's own intents; returns the orders and fills that are not the session's.
 
     An order that was accepted while its answer got lost is found here by its id, with its legs.
@@ -83,6 +100,7 @@ def adopt(broker: Any, core: SessionCore, facts: Facts) -> tuple[list[OpenOrder]
             known.update(part.order_id for part in whole.flat())
     lone = [f for f in facts.fills if f.order_id not in core.links and f.order_id not in known]
     foreign: list[Fill] = []
+    unknown: dict[str, None] = {}
     looked_up: dict[str, OpenOrder | None] = {}
     for fill in lone:
         if fill.order_id not in looked_up:
@@ -92,11 +110,9 @@ def adopt(broker: Any, core: SessionCore, facts: Facts) -> tuple[list[OpenOrder]
         if found is not None and intent is not None and not intent.order_id:
             core.acknowledged(intent, found)
         elif fill.order_id not in core.links:
-            foreign.append(fill)
+            if found is not None and is_ours(found.client_order_id):
+                unknown[found.client_order_id] = None
+            else:
+                foreign.append(fill)
     others = [one for one in facts.orders if one.order_id not in core.links and one.working]
-    return others, foreign
-
-
-def strangers(orders: list[OpenOrder]) -> list[OpenOrder]:
-    """Open orders that a session of botlib sent, but not this ledger: two programs trade this account."""
-    return [one for one in orders if is_ours(one.client_order_id)]
+    return Others(others, foreign, list(unknown))

@@ -57,8 +57,8 @@ class Parity:
         return not self.difference
 
     def __str__(self) -> str:
-        counts = (f"{plural(self.orders, 'order')}, {plural(self.fills, 'fill')}: {plural(self.entries, 'entry', 'entries')}"
-                  f", {plural(self.stops, 'stop')}, {plural(self.targets, 'target')}, "
+        counts = (f"{plural(self.orders, 'order')}, {plural(self.fills, 'fill')}: "
+                  f"{plural(self.entries, 'entry', 'entries')}, {plural(self.stops, 'stop')}, {plural(self.targets, 'target')}, "
                   f"{plural(self.signal_exits, 'signal exit')}")
         if not self.equal:
             return f"[PARITY] NOT equal to the backtest ({counts}). First difference: {self.difference}"

@@ -6,7 +6,7 @@ split left wrong. Cancels come first; what waits for one is planned again when i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,16 +17,16 @@ from botlib import rules
 from botlib.engine.state import ENTRY, PURPOSES, STOP_LEG, TARGET_LEG, WORKING
 from botlib.order_request import OrderRequest
 from botlib.session.core import LEGS, SessionCore, bar_label, side_word
-from botlib.session.links import Intent, Link
+from botlib.session.links import DUST, Intent, Link
 
 RENEW_DAYS = 10
 """Protection that ends within so many days is cancelled and sent anew (good-till-cancelled ends after 90)."""
 
 MAX_ATTEMPTS = 5
-"""Of one order of the book without a new decision; then a person is needed."""
+"""Of one order of the book on an exchange date; then a person is needed."""
 
 _TYPES = ("market", "limit", "stop")
-_DUST = 1e-9
+_LEG_ROLES = ("take_profit", "stop_loss")
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class Plan:
     cancels : list of Link
         One of each group.
     exits, protections, entries : lists of Intent
-        New orders, to be sent in this order.
+        New orders, to be sent in this order. While anything is to be cancelled, entries wait for the next plan.
     waiting : set of str
         Symbols whose cancels or fills have to come first.
     stuck : list of int
@@ -61,49 +61,60 @@ class Plan:
         return bool(self.cancels or self.exits or self.protections or self.entries)
 
 
-def plan(core: SessionCore, now: pd.Timestamp) -> Plan:
-    """Compare the book with the broker."""
+def plan(core: SessionCore, now: pd.Timestamp, doubtful: Collection[str] = ()) -> Plan:
+    """Compare the book with the broker.
+
+    Protection of ``doubtful`` symbols is left as it is: book and broker do not agree on their shares, as between the
+    night of a split and the broker's booking of it.
+    """
+    core.settle()
     made = Plan()
-    _cancels(core, now, made)
+    _cancels(core, now, made, doubtful)
     orders = core.book.rows("orders")
     rows = np.flatnonzero(orders["status"] == WORKING).tolist()
     legs: dict[int, list[int]] = {}
     others = []
     for row in rows:
-        uid = core.uids[row]
-        if uid in core.working or core.bars.symbols[orders["symbol"][row]] in made.waiting:
+        uid, symbol = core.uids[row], core.bars.symbols[orders["symbol"][row]]
+        if uid in core.working or uid in core.turned_down or symbol in made.waiting:
             continue
-        if core.attempt(uid) > MAX_ATTEMPTS:
+        if core.tries(uid) >= MAX_ATTEMPTS:
             made.stuck.append(uid)
-        elif orders["purpose"][row] in LEGS:
-            legs.setdefault(int(orders["lot"][row]), []).append(row)
-        else:
+        elif orders["purpose"][row] not in LEGS:
             others.append(row)
-    for pair in legs.values():
-        made.protections.append(_protection(core, pair))
-    count: dict[tuple[str, str], int] = {}
+        elif symbol not in doubtful:
+            legs.setdefault(int(orders["lot"][row]), []).append(row)
+    for lot_id, pair in legs.items():
+        lot = core.book.lots[lot_id]
+        both = [int(lot[name]) for name in ("stop_order", "target_order") if lot[name] >= 0]
+        if not any(core.uids[row] in core.working for row in both):  # the other one still works there
+            made.protections.append(_protection(core, pair, lot))
     for row in others:
-        intent = _order(core, row, count)
+        intent = _order(core, row)
         (made.entries if intent.adds_risk else made.exits).append(intent)
+    if made.cancels:
+        made.entries = []
     return made
 
 
-def _cancels(core: SessionCore, now: pd.Timestamp, made: Plan) -> None:
+# --- What is at the broker and should not be --------------------------------------------------------------------------
+
+
+def _cancels(core: SessionCore, now: pd.Timestamp, made: Plan, doubtful: Collection[str]) -> None:
+    ends = _ending(core, now) - set(doubtful)
     asked: set[str] = set()
     for link in core.links.values():
         symbol = _symbol(core, link)
         if link.over:
             continue
-        if link.reported > link.filled + _DUST:
+        if link.cancel_asked or link.reported > link.filled + DUST:
             made.waiting.add(symbol)
-            continue
-        if link.cancel_asked:
+        elif _unwanted(core, link) or (link.role in _LEG_ROLES and link.uid >= 0 and (
+                symbol in ends or (symbol not in doubtful and _wrong(core, link)))):
             made.waiting.add(symbol)
-        elif _unwanted(core, link) or _wrong(core, link) or _ends_soon(link, now):
-            made.waiting.add(symbol)
-            if link.client_order_id not in asked:
-                asked.add(link.client_order_id)
+            if link.client_order_id not in asked and not _group_asked(core, link):
                 made.cancels.append(link)
+            asked.add(link.client_order_id)
     for intent in core.intents.values():
         if intent.in_flight:
             made.waiting.add(intent.symbol)
@@ -117,45 +128,62 @@ def _symbol(core: SessionCore, link: Link) -> str:
     return "" if record is None else core.bars.symbols[record["symbol"]]
 
 
+def _group_asked(core: SessionCore, link: Link) -> bool:
+    """Whether the end of one of its group has been asked for: that ends the others."""
+    return any(other.cancel_asked for other in core.links.values() if other.client_order_id == link.client_order_id)
+
+
 def _unwanted(core: SessionCore, link: Link) -> bool:
-    """The book has ended what this order carries out. Legs that wait for their entry go with it."""
+    """The book has ended what this order carries out. A bracket's legs wait for their entry, and go when it has filled
+    and they are not those of the book."""
     if link.uid < 0:
-        return False
+        intent = core.intents.get(link.client_order_id)
+        entry = None if intent is None else core.links.get(intent.order_id)
+        return entry is None or entry.over
     record = core.order_row(link.uid)
     return record is None or record["status"] != WORKING
 
 
 def _wrong(core: SessionCore, link: Link) -> bool:
     """A leg whose price or quantity is not the book's: a split that the broker has not followed, or not so."""
-    record = core.order_row(link.uid) if link.uid >= 0 else None
-    if record is None or record["purpose"] not in LEGS or record["kind"] == rules.MARKET or link.qty is None:
+    record, lot = core.order_row(link.uid), core.lot_of_leg(link.uid)
+    if record is None or lot is None or link.qty is None:
         return False
-    left = float(record["quantity"])
-    price = float(record["stop"] if record["purpose"] == STOP_LEG else record["limit"])
-    return abs(link.qty - link.filled - left) > _DUST or (link.price is not None and abs(link.price - price) > 1e-6)
-
-
-def _ends_soon(link: Link, now: pd.Timestamp) -> bool:
-    if link.role not in ("take_profit", "stop_loss") or not link.expires or link.uid < 0:
+    if abs(link.qty - link.filled - float(lot["quantity"])) > DUST:
+        return True
+    if record["kind"] == rules.MARKET or link.price is None:
         return False
-    return bool(pd.Timestamp(link.expires) <= now + pd.Timedelta(days=RENEW_DAYS))
+    price = record["limit"] if record["purpose"] == TARGET_LEG else lot["cap"] if link.type == "limit" else lot["stop"]
+    return bool(abs(link.price - float(price)) > 1e-6)
 
 
-def _protection(core: SessionCore, rows: list[int]) -> Intent:
+def _ending(core: SessionCore, now: pd.Timestamp) -> set[str]:
+    """Symbols of which a leg will end soon. All their legs are renewed, so that the oldest lot's stays the first."""
+    until = (now.tz_convert("UTC") + pd.Timedelta(days=RENEW_DAYS)).isoformat()[:19]
+    return {_symbol(core, link) for link in core.links.values()
+            if link.expires and link.expires[:19] <= until and link.role in _LEG_ROLES and link.uid >= 0
+            and link.type != "market" and not link.over}
+
+
+# --- What should be there and is not ----------------------------------------------------------------------------------
+
+
+def _protection(core: SessionCore, rows: list[int], lot: Any) -> Intent:
     """One lot's legs: an OCO pair, the one leg there is, or the way out at the market when the price has passed it."""
     by_purpose: dict[int, Any] = {int(core.book.orders["purpose"][row]): core.book.orders[row] for row in rows}
     rows = sorted(rows, key=lambda row: -int(core.book.orders["purpose"][row]))  # the target is the OCO's first order
     first = core.book.orders[rows[0]]
     symbol = core.bars.symbols[first["symbol"]]
-    base = {"symbol": symbol, "side": side_word(first["side"]), "qty": float(first["quantity"])}
-    lot = core.book.lots[int(first["lot"])]
-    if first["kind"] == rules.MARKET:
+    base = {"symbol": symbol, "side": side_word(first["side"]), "qty": float(lot["quantity"])}
+    close = float(core.book.last_close[first["symbol"]])
+    capped = lot["cap"] > 0.0 and STOP_LEG in by_purpose and TARGET_LEG not in by_purpose
+    if first["kind"] == rules.MARKET or (lot["triggered"] and not capped):
         fields: dict[str, Any] = {"type": "market", "time_in_force": "day"}
-    elif len(by_purpose) == 2 and not lot["triggered"]:
+    elif len(by_purpose) == 2:
         fields = {"type": "limit", "order_class": "oco", "time_in_force": "gtc",
                   "take_profit": float(by_purpose[TARGET_LEG]["limit"]),
                   "stop_loss": float(by_purpose[STOP_LEG]["stop"])}
-    elif STOP_LEG in by_purpose and lot["triggered"] and lot["cap"] > 0.0:  # a capped stop the price has left behind
+    elif capped and (lot["triggered"] or close >= lot["stop"]):  # a capped stop that the price has left behind
         fields = {"type": "limit", "time_in_force": "gtc", "limit_price": float(lot["cap"])}
     elif STOP_LEG in by_purpose:
         fields = {"type": "stop", "time_in_force": "gtc", "stop_price": float(by_purpose[STOP_LEG]["stop"])}
@@ -165,12 +193,12 @@ def _protection(core: SessionCore, rows: list[int]) -> Intent:
     return _intent(core, uids, symbol, f"protect{min(uids)}", "protect", base | fields)
 
 
-def _order(core: SessionCore, row: int, count: dict[tuple[str, str], int]) -> Intent:
-    o = core.book.orders[row]
+def _order(core: SessionCore, row: int) -> Intent:
+    o, uid = core.book.orders[row], core.uids[row]
     symbol, purpose = core.bars.symbols[o["symbol"]], PURPOSES[o["purpose"]]
     kind = _TYPES[o["kind"]]
     fields: dict[str, Any] = {"symbol": symbol, "side": side_word(o["side"]), "type": kind,
-                              "qty": float(o["quantity"] - o["filled"]), "time_in_force": "day"}
+                              "qty": rules.exact_quantity(float(o["quantity"] - o["filled"])), "time_in_force": "day"}
     if kind == "limit":
         fields["limit_price"] = float(o["limit"])
     if kind == "stop":
@@ -180,9 +208,7 @@ def _order(core: SessionCore, row: int, count: dict[tuple[str, str], int]) -> In
         fields |= legs
         fields["order_class"] = ("simple", "oto", "bracket")[len(legs)]
         fields["time_in_force"] = "gtc" if legs else "day"
-    n = count[symbol, purpose] = count.get((symbol, purpose), 0) + 1
-    leg = purpose if n == 1 else f"{purpose}{n}"
-    return _intent(core, (core.uids[row],), symbol, leg, purpose, fields)
+    return _intent(core, (uid,), symbol, core.names.get(uid, f"{purpose}-{uid}"), purpose, fields)
 
 
 def _intent(core: SessionCore, uids: tuple[int, ...], symbol: str, leg: str, purpose: Any,

@@ -1,4 +1,4 @@
-"""What a session writes down, in one commit before it sends and one after: the ledger is the truth, not this process."""
+"""What a session writes down, in one commit before it sends and one after: the ledger is the truth, not a process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from botlib.session.timeline import Booked
 from botlib.watch import Change, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from botlib.repository import Repository, Transaction
 
@@ -32,7 +32,7 @@ class Recorder:
     def __init__(self, repository: Repository, ledger_id: int, session_id: str, lease: Any = None) -> None:
         self.repository, self.ledger_id, self.session_id, self.lease = repository, ledger_id, session_id, lease
         self._told: dict[str, tuple[str, float]] = {}  # order id → what was written of it last
-        self._purposes: dict[str, str] = {}
+        self._recorded: dict[str, None] = {}  # intents that stand in the ledger
         self.counts = (0, 0)
         """Fills and round trips written down by this session."""
         self.sent = 0
@@ -41,10 +41,19 @@ class Recorder:
     @contextmanager
     def commit(self, now: pd.Timestamp) -> Iterator[Transaction]:
         """One transaction; the lease is renewed in it, so that a session that lost its account writes nothing."""
-        with self.repository.writing() as tx:
-            if self.lease is not None:
-                self.lease.renew(now, tx)
-            yield tx
+        before = dict(self._told), dict(self._recorded), self.counts, self.sent
+        try:
+            with self.repository.writing() as tx:
+                if self.lease is not None:
+                    self.lease.renew(now, tx)
+                yield tx
+        except BaseException:  # nothing was written: what is remembered of it goes, too
+            self._told, self._recorded, self.counts, self.sent = before
+            raise
+
+    def knows(self, intents: Iterable[Intent]) -> None:
+        """These intents stand in the ledger: those of a checkpoint."""
+        self._recorded.update((one.client_order_id, None) for one in intents)
 
     def event(self, tx: Transaction, what: str, now: pd.Timestamp, /, level: str = "info", **data: Any) -> None:
         """An event of the session's chain."""
@@ -89,15 +98,18 @@ class Recorder:
 
     def mark(self, tx: Transaction, core: SessionCore, watch: Watch, equity: float, now: pd.Timestamp,
              iteration: int) -> None:
-        """Equity and what safety says of it."""
+        """Equity, as safety sees it."""
         tx.equity(self.ledger_id, time=now, equity=equity, cash=float(core.book["cash"]),
                   gross=float(core.book["gross"]), peak=watch.peak, day_start=watch.day_start,
                   drawdown_pct=_fall(equity, watch.peak), daily_loss_pct=_fall(equity, watch.day_start),
                   state=safety.STATE_NAMES[watch.state], positions=core.positions(), session_id=self.session_id,
                   iteration=iteration)
+
+    def safety(self, tx: Transaction, watch: Watch, now: pd.Timestamp, *, clear: bool = False) -> None:
+        """The state of safety; ``clear``: a person has lifted a kill."""
         tx.safety(self.ledger_id, state=safety.STATE_NAMES[watch.state], latched=watch.latched, time=now,
                   reason=watch.reason, peak=watch.peak, day=watch.day.isoformat(), day_start=watch.day_start,
-                  orders_today=watch.orders_today, exits_today=dict(watch.exits_today))
+                  orders_today=watch.orders_today, exits_today=dict(watch.exits_today), clear=clear)
 
     def changes(self, tx: Transaction, changes: Sequence[Change], now: pd.Timestamp) -> None:
         """What changed in safety."""
@@ -107,33 +119,35 @@ class Recorder:
     # --- decisions and intents ----------------------------------------------------------------------------------------
 
     def decision(self, tx: Transaction, core: SessionCore, targets: np.ndarray | None, now: pd.Timestamp, *,
-                 known: pd.Timestamp, status: str, feed: str, strategy_hash: str, bars_hash: str, bars_file: str,
-                 opening: Mapping[str, Any] | None) -> int:
-        """The decision on the last bar."""
+                 known: pd.Timestamp, status: str, feed: str, strategy_hash: str, bars_hash: str = "",
+                 bars_file: str = "", opening: Mapping[str, Any] | None = None,
+                 bar: pd.Timestamp | None = None) -> int:
+        """The decision on a bar, the last one unless it is named."""
+        label = core.bars.index[-1] if bar is None else bar
         row = None if targets is None else {
             symbol: float(value) for symbol, value in zip(core.bars.symbols, targets, strict=True)
             if not math.isnan(value)}
-        number = tx.decision(self.ledger_id, bar_time=core.bars.index[-1], interval=core.bars.interval, time=now,
+        number = tx.decision(self.ledger_id, bar_time=label, interval=core.bars.interval, time=now,
                              session_id=self.session_id, known=known, status=status, bars_hash=bars_hash,
                              bars_file=bars_file, feed=feed, strategy_hash=strategy_hash, targets=row, opening=opening)
-        self.event(tx, "decision" if status == "decided" else "missed-bar", now, bar=core.bars.index[-1],
+        self.event(tx, "decision" if status == "decided" else "missed-bar", now, bar=label,
                    decision=number, status=status, targets=row or {}, bars_hash=bars_hash)
         return number
 
     def intent(self, tx: Transaction, intent: Intent, now: pd.Timestamp, decision: int | None, *,
                state: str = "recorded", reason: str = "") -> None:
         """An order, before any request for it leaves (or one that will not leave, and why)."""
-        if state != "recorded" and intent.client_order_id in self._purposes:
+        if intent.client_order_id in self._recorded:
             tx.intent_state(intent.client_order_id, state, time=now, reason=reason)
         else:
-            request = {k: v for k, v in intent.plain()["request"].items()}
+            request = dict(intent.plain()["request"])
             tx.intent(intent.client_order_id, self.ledger_id, symbol=intent.symbol, side=intent.request.side,
                       purpose=intent.purpose, qty=intent.request.qty, adds_risk=intent.adds_risk, time=now,
                       request=request, session_id=self.session_id, decision_id=decision, uid=intent.uids[0],
                       attempt=intent.attempt, state=state, reason=reason)
-        self._purposes[intent.client_order_id] = intent.purpose
+        self._recorded[intent.client_order_id] = None
         self.event(tx, "intent", now, client_order_id=intent.client_order_id, state=state, reason=reason,
-                   purpose=intent.purpose, request={k: v for k, v in intent.plain()["request"].items()})
+                   purpose=intent.purpose, request=dict(intent.plain()["request"]))
 
     def answer(self, tx: Transaction, intent: Intent, state: str, now: pd.Timestamp, reason: str = "",
                sent: pd.Timestamp | None = None) -> None:
@@ -146,6 +160,8 @@ class Recorder:
 
     def checkpoint(self, tx: Transaction, core: SessionCore, more: Mapping[str, Any], now: pd.Timestamp) -> None:
         """Where a restart goes on."""
+        for name in [n for n in self._recorded if n not in core.intents]:
+            del self._recorded[name]
         tx.checkpoint(self.ledger_id, {"core": core.state(), **more}, time=now)
 
 

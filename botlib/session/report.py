@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from botlib.session.checking import Difference, Externals
     from botlib.session.core import SessionCore
     from botlib.session.links import Intent
-    from botlib.session.loop import Unwritten
+    from botlib.session.memory import Unwritten
     from botlib.session.observing import Facts
     from botlib.session.sending import Answer
 
@@ -56,6 +56,15 @@ class Report:
     externals: list[Fill] = field(default_factory=list)
     strangers: list[OpenOrder] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
+    unexplained: list[str] = field(default_factory=list)
+    """Those that were not told in the pass before."""
+    requests: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    """What a person who asked for something is told."""
+    missed: list[pd.Timestamp] = field(default_factory=list)
+    """Labels of earlier bars that came too late to be decided on."""
+    no_bars: str = ""
+    """Why the bars could not be read; nothing was decided."""
     problems: list[str] = field(default_factory=list)
     alarms: list[str] = field(default_factory=list)
     actions: list[str] = field(default_factory=list)

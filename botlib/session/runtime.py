@@ -10,17 +10,28 @@ from typing import Any
 
 import pandas as pd
 
-from botlib.errors import BotlibError, BrokerError, LeaseLost, ProviderError, RepositoryError, StrategyError
-from botlib.session.console import lines
-from botlib.session.loop import TradingSession
-from botlib.session.parity import Parity, compare
+from botlib.calendars import schedule
+from botlib.errors import BotlibError, BrokerError, LeaseLost, ProviderError, RepositoryError
+from botlib.session.console import first_lines, lines
+from botlib.session.ending import parity_of, summary_of, write_end
+from botlib.session.loop import AccountChanged, TradingSession
+from botlib.session.memory import why
 from botlib.session.report import Report
 from botlib.session.starting import Started
 from botlib.session.summary import LiveTradingSummary, Status
+from botlib.session.waiting import (
+    ASK_SECONDS,
+    QUIET_SECONDS,
+    REBUILDS,
+    RETRY_SECONDS,
+    Hours,
+    day_over,
+    next_pass,
+    no_session,
+    quiet_until,
+)
 from botlib.session_config import SessionParams
 
-RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
-"""Waits between passes that could not read the broker or the bars."""
 
 class Runtime:
     """Runs a session until it is over; one for each session, used once.
@@ -31,26 +42,29 @@ class Runtime:
         From `botlib.session.starting.start`.
     params : SessionParams
     tell : function of (kind, text), optional
-        Alerts: "start", "kill", "crash", "end", "alarm".
-    clock : function
-        Monotonic seconds.
+        Alerts: "start", "kill", "crash", "end", "alarm", "refusal".
+    clock, sleep : functions
+        Monotonic seconds, and waiting.
     """
 
     def __init__(self, started: Started, params: SessionParams, *, tell: Callable[[str, str], None] | None = None,
-                 clock: Callable[[], float] = clocks.monotonic) -> None:
+                 clock: Callable[[], float] = clocks.monotonic, sleep: Callable[[float], None] = clocks.sleep) -> None:
         self.started, self.params = started, params
         self.lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         """What the session has to say; whoever shows it takes it from here. The session never prints."""
         self.report: Report | None = None
         self.summary: LiveTradingSummary | None = None
         self.error: BaseException | None = None
-        self._tell, self._clock = tell or (lambda kind, text: None), clock
+        self._tell, self._clock, self._sleep = tell or (lambda kind, text: None), clock, sleep
         self._thread: threading.Thread | None = None
         self._over = threading.Event()
         self._stop: tuple[Status, str] | None = None
-        self._failures = 0
-        self._looked = 0.0
-        self._handled: set[int] = set()
+        self._failures = self._rebuilds = 0
+        self._looked = float("-inf")
+        self._passed = float("-inf")
+        self._quiet = ""
+        self._hours = Hours(timetable=schedule(params.calendar or "XNYS"), interval=params.interval,
+                            poll=params.poll_seconds, delay=params.daily_delay_minutes)
 
     # --- outside ------------------------------------------------------------------------------------------------------
 
@@ -84,167 +98,210 @@ class Runtime:
         return self.summary
 
     def _run(self) -> None:
-        session, status, reason = self.started.session, "success", ""
-        self._say_start()
-        begun = session.core.equity()
+        status, reason = "success", ""
+        begun = self.started.session.core.equity()
         try:
-            status, reason = self._loop(session)
-        except LeaseLost as lost:
-            status, reason = "error", str(lost)
-        except StrategyError as error:
-            status, reason = "error", str(error)
+            self._say_start()
+            if self.started.venue.waker is not None:
+                self.started.venue.waker.start()
+            status, reason = self._loop()
         except BotlibError as error:
             status, reason = "error", str(error)
         except BaseException as error:  # a bug of ours: the ledger keeps what happened, and the positions their stops
             self.error = error
             status, reason = "error", f"{type(error).__name__}: {error}"
         finally:
-            self._end(session, status, reason, begun)  # type: ignore[arg-type]
-            self._over.set()
-
-    def _loop(self, session: TradingSession) -> tuple[str, str]:
-        while True:
             try:
-                self.report = report = session.step(self._asked)
-                self._failures = 0
-                for line in lines(report, self.params.safety):
-                    self.lines.put(line)
-                self._alerts(report)
-            except (BrokerError, ProviderError) as error:
-                wait = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
-                self._failures += 1
-                self.lines.put(f"[PROBLEM] {error} Nothing was decided; next try in {wait:g} s.")
-                if self._failures == len(RETRY_SECONDS):
-                    self._tell("alarm", str(error))
-                if not self._pause(wait) and self._stop is not None:
-                    return self._stop
-                continue
-            if self._stop is not None:
-                return self._stop
-            if self.params.iterations and session.iteration >= self.params.iterations:
-                return "success", "the iterations asked for are done"
-            if session.watch.latched and not session.core.positions() and not session.core.working:
-                return "halted", session.watch.reason
-            if not self.started.venue.wait(self.params.poll_seconds, self._awake):
-                return ("halted", session.watch.reason) if session.watch.latched else (
-                    "success", "the market data ended")
+                self._end(status, reason, begun)  # type: ignore[arg-type]
+            except BaseException as error:
+                self.error = self.error or error
+                self.summary = self.summary or summary_of(self.started, "error", f"{type(error).__name__}: {error}",
+                                                          begun)
+            finally:
+                self._over.set()
 
-    def _pause(self, seconds: float) -> bool:
-        until = self._clock() + seconds
-        while self._clock() < until:
-            if self._awake():
-                return False
-            clocks.sleep(min(0.5, max(0.0, until - self._clock())))
-        return True
+    def _loop(self) -> tuple[str, str]:
+        closed = no_session(self._hours, self.started.session.time) if self.params.until == "close" else ""
+        if closed:
+            return "success", closed
+        while True:
+            session = self.started.session
+            session.hurry = self._wanted
+            try:
+                asked = self._requests()
+                if self._stop is not None and all(one.kind == "stop" for one in asked):
+                    session.obey(asked)
+                    return self._stop
+                self._pass(session, asked)
+                ended = self._ended(session)
+                if ended is not None:
+                    return ended
+                if session.report is not None and session.report.no_bars:  # the pause was the wait
+                    continue
+                if not self._wait(session):
+                    return ("halted", session.watch.reason) if session.watch.latched else (
+                        "success", "the market data ended")
+            except (AccountChanged, LeaseLost):
+                raise
+            except RepositoryError as error:
+                self._rebuild(error)
+            except (BrokerError, ProviderError) as error:
+                self._retry(str(error), "")
+
+    def _pass(self, session: TradingSession, asked: list[Any]) -> None:
+        try:
+            session.step(asked)
+        finally:
+            self.report = session.report
+            self._passed = self._clock()
+            if session.report is not None:
+                for line in lines(session.report, self.params.safety):
+                    self.lines.put(line)
+                self._alerts(session.report)
+        self._rebuilds = 0
+        if session.report is not None and session.report.no_bars:
+            self._retry(session.report.no_bars, " Positions and orders are looked after.")
+        else:
+            self._failures = 0
+
+    def _ended(self, session: TradingSession) -> tuple[str, str] | None:
+        """Status and reason when the session is done."""
+        if self._stop is not None:
+            return self._stop
+        watch, status, reason = session.watch, "", ""
+        if self.params.iterations and session.iteration >= self.params.iterations:
+            status, reason = "success", "the iterations asked for are done"
+        elif self.params.until == "close":
+            status, reason = day_over(self._hours, session.time, session.core.bars.index[-1])
+        if watch.latched and (status == "success" or not (session.core.positions() or session.core.working)):
+            return "halted", watch.reason
+        return (status, reason) if status else None
+
+    # --- waiting ------------------------------------------------------------------------------------------------------
+
+    def _wait(self, session: TradingSession) -> bool:
+        """Until the next pass is due, or somebody wants something, or a stream has news. False: nothing will come."""
+        venue, seconds = self.started.venue, self.params.poll_seconds
+        waker = venue.waker
+        if venue.here is not None:
+            now = session.time + pd.Timedelta(seconds=self._clock() - self._passed)
+            due = next_pass(self._hours, now, awaited=self.params.until == "close")
+            seconds = max(0.0, (due - now).total_seconds())
+            quiet = quiet_until(self._hours, now, due)
+            if quiet and quiet != self._quiet:
+                self.lines.put(f"[WAIT] {quiet}")
+            self._quiet = quiet
+        if waker is not None:
+            waker.listen()
+        alive = venue.wait(seconds, self._awake)
+        if waker is not None:
+            session.complete = waker.complete
+        return alive
 
     def _awake(self) -> bool:
-        """Whether somebody wants something; the ledger is asked at most twice a second."""
+        waker = self.started.venue.waker
+        if waker is not None and waker.heard() and self._clock() - self._passed >= QUIET_SECONDS:
+            return True
+        return self._wanted()
+
+    def _wanted(self) -> bool:
+        """Whether somebody wants something."""
         if self._stop is not None:
             return True
         now = self._clock()
-        if now - self._looked < 0.4:
+        if now - self._looked < ASK_SECONDS:
             return False
         self._looked = now
-        return bool(self._requests())
+        try:
+            return bool(self._unhandled())
+        except RepositoryError:  # the pass itself will say so
+            return False
+
+    def _pause(self, seconds: float) -> None:
+        until = self._clock() + seconds
+        while (left := until - self._clock()) > 0.0 and not self._wanted():
+            self._sleep(min(0.2, left))
+
+    def _retry(self, problem: str, beside: str) -> None:
+        """A pass could not read the broker, or the bars: wait longer each time."""
+        wait = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
+        self._failures += 1
+        self.lines.put(f"[PROBLEM] {problem} Nothing was decided; next try in {wait:g} s.{beside}")
+        if self._failures == len(RETRY_SECONDS):
+            self._tell("alarm", problem)
+        self._pause(wait)
+
+    def _rebuild(self, error: RepositoryError) -> None:
+        """Something could not be written down: what is true stands in the ledger, so the session is made anew from it.
+        Nothing was sent after the failure. Raises ``error`` when that was tried often enough."""
+        while True:
+            self._rebuilds += 1
+            if self._rebuilds > REBUILDS:
+                raise error
+            self.lines.put(f"[PROBLEM] {error} Nothing more was sent; the session begins again from the ledger "
+                           f"({self._rebuilds} of {REBUILDS}).")
+            self._tell("alarm", str(error))
+            self._pause(RETRY_SECONDS[self._rebuilds - 1])
+            try:
+                self.started.rebuild()
+                return
+            except RepositoryError as again:
+                error = again
+            except BrokerError as again:
+                self.lines.put(f"[PROBLEM] {again}")
+
+    # --- requests -----------------------------------------------------------------------------------------------------
+
+    def _unhandled(self) -> tuple[Any, ...]:
+        found: tuple[Any, ...] = self.started.repository.requests(self.started.lease.account_id, unhandled=True)
+        return found
 
     def _requests(self) -> list[Any]:
-        found = self.started.repository.requests(self.started.lease.account_id, unhandled=True)
-        return [one for one in found if one.id not in self._handled]
-
-    def _asked(self, session: TradingSession) -> None:
-        """Carry out what was asked for, within the pass."""
-        done = []
-        for one in self._requests():
-            self._handled.add(one.id)
-            why = f"{one.kind} asked for by {one.by}" + (f": {one.note}" if one.note else "")
+        """What is asked for now, stops noted."""
+        asked = list(self._unhandled())
+        for one in asked:
             if one.kind == "stop":
-                self.stop(why)
-            elif one.kind == "reduce-only":
-                session.reduce_only(why)
-            elif one.kind == "kill":
-                session.kill(why)
-            elif one.kind == "flatten":
-                session.flatten()
-            elif one.kind == "clear":
-                for sentence in session.clear():
-                    self.lines.put(f"[SAFETY] {sentence}")
-            done.append((one.id, why))
-            self.lines.put(f"[REQUEST] {why}")
-        if done:
-            now = session.facts.time if session.facts is not None else pd.Timestamp.now("UTC")
-            with session.recorder.commit(now) as tx:
-                for number, why in done:
-                    tx.request_handled(number, outcome="carried out", time=now)
-                    session.recorder.event(tx, "request", now, level="warning", text=why)
+                self.stop(why(one))
+        return asked
 
     # --- words --------------------------------------------------------------------------------------------------------
 
     def _say_start(self) -> None:
         started = self.started
         live = "LIVE" if self.params.kind == "live" else "paper"
-        mode = ", shadow: nothing is sent" if self.params.orders == "shadow" else ""
-        self.lines.put(f"[VENUE] {started.venue.title} ({live} session{mode})")
-        for note in started.notes:
-            self.lines.put(f"[START] {note}")
+        for line in first_lines(started.venue.title, live, self.params.orders, started.notes):
+            self.lines.put(line)
         self._tell("start", f"{live} session of {self.params.strategy['name']} on {started.venue.title}")
 
     def _alerts(self, report: Report) -> None:
         for change in report.changes:
             if change.kind == "kill":
                 self._tell("kill", change.text)
-        for text in [*report.alarms, *(str(d) for d in report.differences if "unexplained" in report.reason)]:
+        for text in [*report.alarms, *(report.unexplained if report.state != "active" else ())]:
             self._tell("alarm", text)
         for _, reason in report.refused:
             self._tell("refusal", reason)
 
-    def _parity(self, session: TradingSession) -> Parity | None:
-        """Only of a session that had the local exchange to itself, a bar a pass, from its ledger's beginning."""
-        started = self.started
-        if not started.venue.stepped or started.recovered or self.params.orders != "send":
-            return None
-        decisions = started.repository.decisions(started.ledger_id)
-        decided = decisions[decisions["status"] == "decided"]
-        if decided.empty or (decisions["status"] != "decided").any():
-            return None
-        try:
-            return compare(session.core.bars, started.strategy, self.params, started.capital,
-                           started.repository.fills(started.ledger_id), started.repository.equity(started.ledger_id),
-                           decided=decided["bar_time"].iloc[0], decisions=session.recorder.sent)
-        except BotlibError as error:
-            self.lines.put(f"[PARITY] could not be compared: {error}")
-            return None
+    # --- the end ------------------------------------------------------------------------------------------------------
 
-    def _end(self, session: TradingSession, status: Status, reason: str, begun: float) -> None:
-        started = self.started
-        now = session.facts.time if session.facts is not None else pd.Timestamp.now("UTC")
+    def _end(self, status: Status, reason: str, begun: float) -> None:
+        started, session = self.started, self.started.session
+        parity = None
         try:
             if status != "error":
                 for line in session.finish(self.params.at_end):
                     self.lines.put(line)
         except BotlibError as error:
             status, reason = "error", f"the orderly end failed: {error}"
-        parity = self._parity(session) if status != "error" else None
+        try:
+            parity = parity_of(started, self.params) if status != "error" else None
+        except BotlibError as error:
+            self.lines.put(f"[PARITY] could not be compared: {error}")
         if parity is not None:
             self.lines.put(str(parity))
-        fills, trips = session.recorder.counts
-        summary = LiveTradingSummary(
-            iterations=session.iteration, total_trades=trips, total_fills=fills,
-            total_pnl=session.core.equity() - begun - session.flows, status=status, reason=reason,
-            equity=session.core.equity(), cash=float(session.core.book["cash"]), positions=session.core.positions(),
-            unexplained=[str(d) for d in (self.report.differences if self.report else [])],
-            session_id=started.session_id, parity=parity)
-        try:
-            with session.recorder.commit(now) as tx:
-                tx.session_ended(started.session_id, status=status, time=now, reason=reason,
-                                 iterations=summary.iterations, total_trades=trips, total_pnl=summary.total_pnl)
-                session.recorder.event(tx, "session-ended", now, level="alarm" if status == "error" else "info",
-                                       status=status, reason=reason, iterations=summary.iterations)
-        except (RepositoryError, LeaseLost) as error:
-            self.lines.put(f"[PROBLEM] the end could not be written down: {error}")
-        self.summary = summary
+        self.summary = summary = summary_of(started, status, reason, begun, parity)
+        problem = write_end(started, summary)
+        if problem:
+            self.lines.put(f"[PROBLEM] {problem}")
         self.lines.put(f"[END] {summary}")
         self._tell("crash" if status == "error" else "end", str(summary))
-        try:
-            started.close(now)
-        except BotlibError as error:
-            self.lines.put(f"[PROBLEM] {error}")

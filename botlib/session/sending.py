@@ -36,7 +36,7 @@ class Sent:
     orders: list[OpenOrder] = field(default_factory=list)
     """Orders as they were read last."""
     problems: list[str] = field(default_factory=list)
-    pending: list[Link] = field(default_factory=list)
+    alarms: list[str] = field(default_factory=list)
     """Cancels that had not ended in time."""
 
 
@@ -84,13 +84,23 @@ class Sender:
                     waiting.remove(link)
             if self._clock() >= until:
                 break
-        sent.pending = waiting
+        for link in waiting:
+            intent = core.intents.get(link.client_order_id)
+            what = f"{link.role} order {link.order_id}" + (f" in {intent.symbol}" if intent else "")
+            sent.alarms.append(f"the cancel of the {what} was asked for {CANCEL_SECONDS:g} s ago and is not confirmed: "
+                               "it counts as working, and nothing else is sent in this symbol")
         return sent
 
-    def submit(self, core: SessionCore, intents: Sequence[Intent]) -> Sent:
-        """Send new orders one after the other, in this order; each intent is written down before."""
+    def submit(self, core: SessionCore, intents: Sequence[Intent],
+               still: Callable[[Intent], bool] = lambda intent: True) -> Sent:
+        """Send new orders one after the other, in this order; each intent is written down before.
+
+        ``still`` is asked before each: one that may not go any more stays unsent.
+        """
         sent = Sent()
         for intent in intents:
+            if not still(intent):
+                continue
             intent.state = "sent"
             sent.answers.append(self.take(core, intent, self.broker.submit_order(intent.request)))
         return sent

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,32 +11,18 @@ from typing import Any
 import pandas as pd
 
 import botlib
-from botlib import backtesting
-from botlib.engine.book import Book, MarketArrays
-from botlib.engine.carrying import NO_ACTIONS
+from botlib import going_live
+from botlib.arming import NOT_PERMITTED
 from botlib.errors import InputError
 from botlib.project import project_root
 from botlib.repository import Lease, Repository
 from botlib.repository.hosts import here, state_folder
-from botlib.safety import SafetyControls
-from botlib.session.checking import Externals
-from botlib.session.core import SessionCore
-from botlib.session.deciding import Decider
-from botlib.session.feed import BarFeed
-from botlib.session.identity import Identity, is_ours
-from botlib.session.loop import Memory, Options, TradingSession
-from botlib.session.recording import Recorder
-from botlib.session.timeline import ZONE
+from botlib.session.loop import TradingSession
+from botlib.session.making import Maker, check_strangers, end_stale
 from botlib.session.venues import Venue
 from botlib.session_config import SessionParams
 from botlib.strategies.loading import strategy_hash
-from botlib.watch import Watch
-
-NO_LIMITS = SafetyControls(max_drawdown_pct=90.0, max_daily_loss_pct=50.0, max_position_size_pct=100.0,
-                           max_orders_per_day=10_000, price_collar_pct=90.0)
-"""What stands for ``safety: null``: the gates that need limits have the widest there are."""
-
-_FEES_AHEAD = 400  # days for which fee rates are read at the start
+from botlib.terms import params_hash
 
 
 @dataclass(slots=True)
@@ -54,22 +39,36 @@ class Started:
     capital: float
     recovered: bool
     notes: list[str]
+    remake: Callable[[], TradingSession]
+
+    def rebuild(self) -> TradingSession:
+        """The session anew from what is written down, on the same venue and with the same lease: for one that could
+        not write something down, and so does not know what is true.
+
+        Raises `RepositoryError`, `BrokerError`: nothing has changed then.
+        """
+        before, made = self.session, self.remake()
+        made.follows(before)
+        why = before.watch.holds.get(NOT_PERMITTED)
+        watch = made.memory.watch
+        made.memory.watch = (watch.released(NOT_PERMITTED) if why is None
+                             else watch.held(NOT_PERMITTED, why))
+        self.session = made
+        return made
 
     def close(self, now: pd.Timestamp) -> None:
         """Lease, database and venue are given back."""
-        self.lease.release(now)
-        self.repository.close()
-        self.venue.close()
-
-
-def market_of(bars: Any) -> MarketArrays:
-    """The engine's arrays of bars, as a backtest has them."""
-    return backtesting.market_of(bars)
+        try:
+            self.lease.release(now)
+        finally:
+            self.repository.close()
+            self.venue.close()
 
 
 def start(params: SessionParams, venue: Venue, *, root: str | Path | None = None, run_folder: str = "",
           environ: Mapping[str, str], state: str | Path | None = None, take_over: bool = False,
-          confirm: Callable[[str], str] | None = None, options: Mapping[str, Any] | None = None) -> Started:
+          confirm: Callable[[str], str] | None = None, waive: str | Sequence[str] = (),
+          options: Mapping[str, Any] | None = None) -> Started:
     """Open the ledger, take the account, recover or begin.
 
     Parameters
@@ -79,7 +78,9 @@ def start(params: SessionParams, venue: Venue, *, root: str | Path | None = None
     take_over : bool
         A person's word that a session on another host is dead.
     confirm : function, optional
-        Live: shows a banner and gives the line that a person typed.
+        Live: shows a banner and gives the line that a person typed; None: nobody is there, an arm is needed.
+    waive : str or sequence of str
+        Live: names of evidence that the person who types does without, see `botlib.arming.WAIVABLE`.
     options : mapping, optional
         Over those that follow from the parameters, for tests.
 
@@ -89,6 +90,8 @@ def start(params: SessionParams, venue: Venue, *, root: str | Path | None = None
         Nothing was sent; what to do stands in it.
     BrokerError, ProviderError, RepositoryError
     """
+    params.require_enabled()
+    going_live.check_venue(params, venue.kind)
     base = project_root(root)
     strategy = params.load_strategy(base)
     hashed = strategy_hash(strategy)
@@ -104,24 +107,34 @@ def start(params: SessionParams, venue: Venue, *, root: str | Path | None = None
                            host=me.host, pid=me.pid, boot_id=me.boot_id, take_over=take_over)
         capital = params.capital or account.equity
         ledger = repository.ledger(account.account_id, venue.epoch, venue=venue.kind, capital=capital, time=now)
-        made = _session(params, venue, strategy, hashed, repository, ledger, lease, session_id, account, now,
-                        dict(options or {}))
-        session, recovered, notes = made
-        _check_strangers(session, broker)
+        maker = Maker(params, venue, strategy, hashed, repository, ledger, lease, session_id, run_folder,
+                      dict(options or {}))
+        session, recovered, notes = maker.first(account, now), maker.recovered, maker.notes
+        check_strangers(session, repository, broker)
+        allowed = going_live.for_session(params, venue, repository, session, ledger, account, hashed=hashed, base=base,
+                                         confirm=confirm, waived=waive)
+        at = going_live.moment(venue)
         with repository.writing() as tx:
             tx.session(session_id, ledger.id, kind=params.kind, orders=params.orders, time=now,
                        strategy=str(params.strategy["name"]), strategy_hash=hashed, params=params.plain(),
-                       params_hash=_digest(params.plain()), limits=None if params.safety is None else
+                       params_hash=params_hash(params), limits=None if params.safety is None else
                        params.safety.model_dump(), feed=params.feed, version=botlib.__version__, host=me.host,
                        pid=me.pid, run_folder=run_folder)
             session.recorder.event(tx, "session-started", now, venue=venue.title, strategy=params.strategy["name"],
                                    strategy_hash=hashed, recovered=recovered, capital=float(ledger.capital or capital))
+            if allowed is not None:
+                going_live.spend(tx, allowed, at)
+                session.recorder.event(tx, "session-permitted", now, level="info" if allowed.trades else "warning",
+                                       **allowed.event)
             if lease.took_over:
                 session.recorder.event(tx, "recovered", now, level="warning", what=lease.took_over)
+            notes += end_stale(repository, session_id, tx, session, now)
+        if allowed is not None:
+            notes.append(f"permission: {allowed.text}")
         if lease.took_over:
             notes.append(lease.took_over)
         return Started(session, venue, repository, lease, ledger.id, session_id, strategy,
-                       float(ledger.capital or capital), recovered, notes)
+                       float(ledger.capital or capital), recovered, notes, maker.again)
     except BaseException:
         if lease is not None:
             lease.release(now)
@@ -129,83 +142,9 @@ def start(params: SessionParams, venue: Venue, *, root: str | Path | None = None
         raise
 
 
-def _session(params: SessionParams, venue: Venue, strategy: Any, hashed: str, repository: Repository, ledger: Any,
-             lease: Lease, session_id: str, account: Any, now: pd.Timestamp,
-             overrides: dict[str, Any]) -> tuple[TradingSession, bool, list[str]]:
-    checkpoint = repository.checkpoint(ledger.id)
-    held = [] if checkpoint is None else list(checkpoint["core"]["book"]["symbols"])
-    symbols = sorted({*params.symbols, *held})
-    decider = Decider(strategy, params.signal_adjustment)
-    feed = BarFeed(venue.provider, symbols, interval=params.interval, period=params.period,
-                   calendar=params.calendar or "XNYS", delay=params.daily_delay_minutes, warmup=decider.warmup)
-    bars = feed.start(now)
-    notes = [f"{len(bars)} bars of history from {bars.index[0].date()} to {bars.index[-1].date()} (period "
-             f"{params.period}, warm-up {decider.warmup})"]
-    if feed.missing:
-        notes.append(f"no bars yet of {', '.join(feed.missing)}: they join when their first bar comes")
-    dropped = [s for s in held if s not in params.symbols]
-    if dropped:
-        notes.append(f"held but not among symbols: {', '.join(dropped)}; protected and not decided on any more")
-    controls = params.safety or NO_LIMITS
-    settings = backtesting.engine_settings(params.risk, params.costs, params.safety, strategy)
-    fees = backtesting.fee_table(int(bars.sessions[0]), int(bars.sessions[-1]) + _FEES_AHEAD, params.costs)
-    identity = Identity(account.account_id, ledger.epoch, hashed)
-    if checkpoint is None:
-        core, memory = _begin(bars, settings, fees, identity, account, ledger, venue, now)
-    else:
-        core, memory = _recover(checkpoint, bars, settings, fees, identity, feed)
-        notes.append(f"goes on from {memory.decided or core.bars.index[-1].isoformat()}: "
-                     f"{len(core.positions())} positions, {len(core.working)} orders")
-    made = Options(**{
-        "send": params.orders == "send", "trade_late": params.trade_late, "feed": params.feed,
-        "grace_seconds": params.late_grace_seconds * venue.speed, "daily_delay": params.daily_delay_minutes,
-        "strategy_hash": hashed, **overrides})
-    recorder = Recorder(repository, ledger.id, session_id, lease)
-    session = TradingSession(core=core, decider=decider, feed=feed, broker=venue.broker, recorder=recorder,
-                             memory=memory, controls=controls, options=made, since=ledger.created, here=venue.here)
-    if checkpoint is None:
-        session.prime()
-    return session, checkpoint is not None, notes
-
-
-def _begin(bars: Any, settings: tuple[Any, ...], fees: Any, identity: Identity, account: Any, ledger: Any,
-           venue: Venue, now: pd.Timestamp) -> tuple[SessionCore, Memory]:
-    """A new ledger: its capital, and all else in the account as the user's own."""
-    capital = float(ledger.capital or account.equity)
-    core = SessionCore(bars, market_of, settings, Book(settings, market_of(bars), NO_ACTIONS, fees, capital), identity)
-    core.close_bar()
-    externals = Externals({p.symbol: p.qty for p in venue.broker.get_positions()}, account.cash - capital)
-    return core, Memory(Watch.start(capital, now.tz_convert(ZONE).date()), externals)
-
-
-def _recover(checkpoint: Mapping[str, Any], bars: Any, settings: tuple[Any, ...], fees: Any, identity: Identity,
-             feed: BarFeed) -> tuple[SessionCore, Memory]:
-    """Where the ledger stood. What may have been sent since is found out in the first pass."""
-    label = pd.Timestamp(checkpoint["core"]["bar"])
-    at = int(bars.index.searchsorted(label, side="right")) - 1
-    if at < 0:
-        raise InputError(f"period: the history begins on {bars.index[0].date()}, after the last bar this ledger has "
-                         f"seen ({label.date()}); load more history.")
-    core = SessionCore.restored(checkpoint["core"], bars.upto(at), market_of, settings, fees, identity)
-    feed.rewind(at + 1)
-    for intent in core.intents.values():
-        if intent.state == "recorded":
-            intent.state = "sent"
-    return core, Memory.of(checkpoint)
-
-
-def _check_strangers(session: TradingSession, broker: Any) -> None:
-    known = {link.order_id for link in session.core.links.values()} | set(session.core.intents)
-    foreign = [o for o in broker.open_orders() if is_ours(o.client_order_id) and o.client_order_id not in known
-               and o.order_id not in known]
-    if foreign:
-        raise InputError(
-            f"the account has open orders of another session of botlib that this database does not know, e.g. "
-            f"{foreign[0].client_order_id}: open the database that sent them (--db), or cancel them at the broker.")
-
-
-def _digest(values: Mapping[str, Any]) -> str:
-    import json
-
-    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
-
+def _session(*, params: SessionParams, venue: Venue, strategy: Any, hashed: str, repository: Repository, ledger: Any,
+             lease: Lease, session_id: str, account: Any, now: pd.Timestamp, run_folder: str,
+             overrides: Mapping[str, Any]) -> tuple[TradingSession, bool, list[str]]:
+    """A session from its ledger, without a start: whether it goes on from a checkpoint, and notes."""
+    maker = Maker(params, venue, strategy, hashed, repository, ledger, lease, session_id, run_folder, dict(overrides))
+    return maker.first(account, now), maker.recovered, maker.notes

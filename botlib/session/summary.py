@@ -60,8 +60,8 @@ class LiveTradingSummary:
     def __str__(self) -> str:
         held = ", ".join(f"{shares:g} {symbol}" for symbol, shares in self.positions.items()) or "nothing"
         why = f" ({self.reason})" if self.reason else ""
-        return (f"{self.status}{why}: {self.iterations} iterations, {self.total_fills} fills, {self.total_trades} round "
-                f"trips, profit ${self.total_pnl:+,.2f}, equity ${self.equity:,.2f}; holds {held}")
+        return (f"{self.status}{why}: {self.iterations} iterations, {self.total_fills} fills, {self.total_trades} "
+                f"round trips, profit ${self.total_pnl:+,.2f}, equity ${self.equity:,.2f}; holds {held}")
 
     @property
     def exit_code(self) -> int:

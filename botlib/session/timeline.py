@@ -85,7 +85,8 @@ def book(core: SessionCore, now: pd.Timestamp, panels: Sequence[Bars], fills: Se
     today = _day_of(now)
     for day in _session_days(timetable, last, today, core):
         happened.append((_midnight(day), _DAY, len(happened), day))
-    for one in [*fills, *activities]:
+    facts: list[Fill | Activity] = [*fills, *activities]
+    for one in facts:
         happened.append((one.time.value, _FACT, len(happened), one))
     for bars in panels:
         happened.append((int(bars.final_times(delay)[-1].value), _BAR, len(happened), bars))
@@ -99,15 +100,14 @@ def book(core: SessionCore, now: pd.Timestamp, panels: Sequence[Bars], fills: Se
             if listener is not None:
                 listener.closed(what)
         elif isinstance(what, Fill):
-            link = core.fill(what)
-            if link is not None:
-                made.fills.append((what, link.uid))
+            made.fills += core.fill(what)
         else:
             told = core.activity(what)
             if told:
                 made.activities.append((what, told))
                 if listener is not None:
                     listener.moved(what, told)
+    core.settle()
     return made
 
 

@@ -1,24 +1,28 @@
-"""Where a session trades: the local exchange in this process, or Alpaca. What differs between them, and nothing else."""
+"""Where a session trades: the local exchange in this process, or Alpaca. What differs between them, nothing else."""
 
 from __future__ import annotations
 
 import threading
+import time as clocks
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from botlib.calendars import INTERVAL_MINUTES
 from botlib.errors import InputError
+from botlib.session.waking import Waker
 from botlib.wording import plural
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from botlib.session_config import SessionParams
 
-SLICE_SECONDS = 0.5
+_REPLAYED = 60  # bars of a replay without a beginning or a number of passes
+_HISTORY_DAYS = 400  # sessions before a replay within which shorter bars are made up
+SLICE_SECONDS = 0.2
 """How often a waiting session looks whether somebody asks for something."""
 
 
@@ -36,7 +40,7 @@ class Venue:
     epoch : str
         Changes when the account begins anew: order ids are never used twice within one.
     here : function or None
-        This machine's time, to compare with the broker's; None where the venue has its own.
+        This machine's time; None where the venue has its own: then there is no telling when something will happen.
     wait : function of (seconds, awake) to bool
         Waits for the next pass, or until ``awake()``; False when nothing will come any more.
     close : function
@@ -44,6 +48,8 @@ class Venue:
         Whether each pass gets exactly one bar: then parity with a backtest is claimed.
     exchange : sandbox Venue or None
         The embedded exchange, for tests and for looking at it.
+    waker : Waker or None
+        The broker's streams, which end a wait early.
     """
 
     kind: str
@@ -57,6 +63,7 @@ class Venue:
     stepped: bool = False
     speed: float = 1.0
     exchange: Any = None
+    waker: Waker | None = None
 
 
 def open_venue(params: SessionParams, root: Path | None, environ: Mapping[str, str], *,
@@ -84,7 +91,9 @@ def _sandbox(params: SessionParams, root: Path | None) -> Venue:
     bars = _replayed(params, root)
     first = _first(params, bars)
     running = sandbox.running(bars, cash=params.replay_cash, costs=params.costs, seed=params.replay_seed, first=first,
-                              speed=params.speed, multiplier=1.0 if params.risk.account == "cash" else 4.0).start()
+                              speed=params.speed, multiplier=1.0 if params.risk.account == "cash" else 4.0)
+    running.exchange.account_id = str(uuid.uuid4())  # two sessions side by side have two accounts
+    running.start()
     try:
         config = AlpacaConfig.from_env(environ=running.environ, env_file=None)
         broker = AlpacaBroker(config)
@@ -114,17 +123,34 @@ def _sandbox(params: SessionParams, root: Path | None) -> Venue:
 
 def _replayed(params: SessionParams, root: Path | None) -> Any:
     """All bars there are between start and end: what lies before the replay is history to load."""
-    bars = params.model_copy(update={"period": "max"}).load_bars(root)
+    whole = params.model_copy(update={"period": "max"})
+    minutes = INTERVAL_MINUTES[params.interval]
+    if params.provider == "sample" and minutes is not None:
+        return _made_up(whole.model_copy(update={"interval": "1d"}).load_bars(root), params, 390 // minutes)
+    bars = whole.load_bars(root)
     if bars.interval != params.interval:
         raise InputError(f"interval = {params.interval!r}: the bars of provider {params.provider} are of "
                          f"{bars.interval}; give that interval.")
     return bars
 
 
+def _made_up(daily: Any, params: SessionParams, a_day: int) -> Any:
+    """Shorter bars, made up within the daily ones that ship: of the sessions that are replayed and as much history as a
+    session needs."""
+    from botlib.sandbox import intraday
+
+    if params.replay_start is None:
+        first = len(daily) - 1 - (params.iterations or _REPLAYED) // max(1, a_day)
+    else:
+        first = int(daily.index.searchsorted(pd.Timestamp(params.replay_start, tz=daily.index.tz)))
+    begin = max(0, min(first, len(daily) - 1) - _HISTORY_DAYS)
+    return intraday(daily.between(str(daily.index[begin].date()), None), params.interval, seed=params.replay_seed)
+
+
 def _first(params: SessionParams, bars: Any) -> int:
     """The number of the first bar that is replayed."""
     if params.replay_start is None:
-        first = len(bars) - (params.iterations or 60)
+        first = len(bars) - (params.iterations or _REPLAYED)
     else:
         first = int(bars.index.searchsorted(pd.Timestamp(params.replay_start, tz=bars.index.tz)))
     if not 1 <= first < len(bars):
@@ -141,6 +167,8 @@ def _alpaca(params: SessionParams, environ: Mapping[str, str], env_file: str | P
     from botlib.brokers import AlpacaBroker, AlpacaConfig
     from botlib.providers.alpaca import AlpacaProvider
 
+    if env_file is not None and Path(env_file).name == ".env" and not Path(env_file).is_file():
+        env_file = None  # a project needs none
     config = AlpacaConfig.from_env(params.account or "", environ=environ, env_file=env_file)
     wanted = ("live", "sandbox") if params.kind == "live" else ("paper", "sandbox")
     if config.kind not in wanted:
@@ -156,12 +184,18 @@ def _alpaca(params: SessionParams, environ: Mapping[str, str], env_file: str | P
     title = (f"local exchange at {config.base_url}" if local else f"Alpaca, {config.kind} account "
              f"{_masked(account.account_number)}")
 
+    waker = Waker(broker, params.symbols, params.interval, feed=params.feed)
+
     def wait(seconds: float, awake: Callable[[], bool]) -> bool:
         _sleep(seconds, awake)
         return True
 
-    return Venue(kind=kind, title=title, broker=broker, provider=provider, epoch=created,
-                 here=None if local else lambda: pd.Timestamp.now("UTC"), wait=wait, close=broker.close)
+    def close() -> None:
+        waker.stop()
+        broker.close()
+
+    return Venue(kind=kind, title=title, broker=broker, provider=provider, epoch=created, waker=waker,
+                 here=None if local else lambda: pd.Timestamp.now("UTC"), wait=wait, close=close)
 
 
 def _masked(number: str) -> str:
@@ -169,9 +203,8 @@ def _masked(number: str) -> str:
 
 
 def _sleep(seconds: float, awake: Callable[[], bool]) -> None:
-    """Wait, looking up every half second whether somebody wants something."""
-    event = threading.Event()
-    left = seconds
-    while left > 0.0 and not awake():
+    """Wait, looking up a few times a second whether somebody wants something. It ends by either clock: a machine that
+    slept is late by one of them, and one whose clock was set back must not wait longer."""
+    event, mono, wall = threading.Event(), clocks.monotonic() + seconds, clocks.time() + seconds
+    while (left := min(mono - clocks.monotonic(), wall - clocks.time())) > 0.0 and not awake():
         event.wait(min(SLICE_SECONDS, left))
-        left -= SLICE_SECONDS

@@ -1,0 +1,271 @@
+"""Carrying a pass out: rounds of finding out, cancels, gates, writing down, sending, writing down what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from botlib.calendars import schedule
+from botlib.engine.state import ENTRY, WORKING
+from botlib.gates import Gate
+from botlib.session.guarding import guard
+from botlib.session.links import Intent
+from botlib.session.memory import Unwritten
+from botlib.session.observing import Facts
+from botlib.session.planning import Plan, plan
+from botlib.session.report import Report
+from botlib.session.sending import Answer, Sent
+from botlib.session.timeline import Booked, book, next_print
+from botlib.session.watching import Watching
+from botlib.watch import Watch
+
+ROUNDS = 6
+"""Rounds of cancels and orders in one pass; what is left goes on in the next."""
+
+
+class Rounds(Watching):
+    """The part of `TradingSession` that sends."""
+
+    _unknown_since: dict[str, float]
+    _decided_on: dict[int, str]
+    """Entries by number: the label of the bar that decided them; those of before a restart are not in it."""
+
+    def _rounds(self, facts: Facts, decision: int | None, report: Report) -> None:
+        for _ in range(ROUNDS):
+            self._resolve(facts, report)
+            asked = plan(self.core, facts.time, {one.what for one in report.differences})
+            report.stuck = [self.core.purpose(uid) for uid in asked.stuck]
+            ready = self._recorded(facts, report)
+            if not asked and not ready:
+                if self._absent(facts):  # everything else is done: now there is time to be sure
+                    continue
+                break
+            ready += self._allowed(asked, facts, decision, report)
+            sent = self.sender.cancel(self.core, asked.cancels) if asked.cancels else Sent()
+            done = self.sender.submit(self.core, ready, lambda intent: not self._late(intent, facts))
+            self._written(sent, done, facts, report)
+            if asked.cancels:
+                self._after_cancels(facts, report)
+            if not (asked.cancels or ready):
+                break
+        self._check_protection(facts, report)
+
+    # --- in time ------------------------------------------------------------------------------------------------------
+
+    def _final(self) -> pd.Timestamp:
+        return self.core.bars.final_times(self.options.daily_delay)[-1]
+
+    def _in_time(self, now: pd.Timestamp) -> bool:
+        """Whether a decision on the last bar can still meet the next print."""
+        if self.options.trade_late:
+            return True
+        first = next_print(schedule(self.core.bars.calendar or "XNYS"), self._final())
+        return bool(now <= first + pd.Timedelta(seconds=self.options.grace_seconds))
+
+    def _late(self, intent: Intent, facts: Facts) -> bool:
+        """An entry whose bar is not the last any more, or that cannot meet the next print. What reduces risk is never
+        too late, as long as the book wants it."""
+        if not intent.adds_risk or self.options.trade_late:
+            return False
+        last = self.core.bars.index[-1]
+        label = self._decided_on.get(intent.uids[0], intent.bar)
+        return pd.Timestamp(label) != last or not self._in_time(self._now(facts))
+
+    def _now(self, facts: Facts) -> pd.Timestamp:
+        """The broker's time, as far as this machine can tell without asking again. A machine that slept since the
+        reading notices here."""
+        if self._here is None:
+            return facts.time
+        return facts.time + pd.Timedelta(seconds=self._elapsed())
+
+    # --- what is sent -------------------------------------------------------------------------------------------------
+
+    def _wanted(self, intent: Intent) -> bool:
+        """Whether the book still wants what an intent carries out."""
+        return any(self._works(uid) for uid in intent.uids)
+
+    def _works(self, uid: int) -> bool:
+        record = self.core.order_row(uid)
+        return record is not None and bool(record["status"] == WORKING)
+
+    def _recorded(self, facts: Facts, report: Report) -> list[Intent]:
+        """Intents that a crash left unsent, or that never arrived: they meet the gates again, and the clock."""
+        ready, over = [], []
+        for intent in [i for i in self.core.intents.values() if i.state == "recorded"]:
+            if not self._wanted(intent):
+                over.append((intent, "abandoned", "not wanted any more"))
+            elif self._late(intent, facts):
+                over.append((intent, "missed", "later than the next open"))
+            elif not (gate := self._gate(intent, facts, counted=True)).ok:
+                over.append((intent, "rejected", gate.rule))
+                report.refused.append((intent, gate.reason))
+            else:
+                ready.append(intent)
+        if over:
+            with self.recorder.commit(facts.time) as tx:
+                for intent, state, reason in over:
+                    self.recorder.intent(tx, intent, facts.time, None, state=state, reason=reason)
+                    self.core.dropped(intent, reason)
+                self._checkpoint(tx, facts.time)
+        return ready
+
+    def _gate(self, intent: Intent, facts: Facts, *, counted: bool = False) -> Gate:
+        """``counted``: the order counts among the day's already."""
+        watch: Watch = self.memory.watch
+        if counted and intent.adds_risk:
+            watch = replace(watch, orders_today=max(0, watch.orders_today - 1))
+        final = self._final()
+        return guard(self.core, intent, facts, watch, self.controls, final=final,
+                     session_seconds=self._session_seconds(final), externals=self.memory.externals.shares)
+
+    def _allowed(self, asked: Plan, facts: Facts, decision: int | None, report: Report) -> list[Intent]:
+        """The new orders that may go, written down with those that may not."""
+        if not asked.submits:
+            return []
+        core, now = self.core, facts.time
+        allowed, refused, alarms = [], [], []
+        for intent in asked.submits:
+            core.record(intent)
+            gate = self._gate(intent, facts)
+            if self._late(intent, facts):  # decided before a crash or an outage
+                refused.append((intent, "missed", "later than the next open", ""))
+            elif not gate.ok:
+                refused.append((intent, "rejected", gate.rule, gate.reason))
+            elif not self.options.send:
+                refused.append((intent, "shadow", "shadow", "orders: shadow"))
+            else:
+                allowed.append(intent)
+                self.memory.watch = self.memory.watch.sent(intent.symbol, intent.adds_risk)
+                if gate.alarm:
+                    alarms.append(gate.alarm)
+        report.alarms += alarms
+        with self.recorder.commit(now) as tx:
+            for intent in allowed:
+                self.recorder.intent(tx, intent, now, decision)
+            for intent, state, rule, reason in refused:
+                self.recorder.intent(tx, intent, now, decision, state=state, reason=rule)
+                core.dropped(intent, rule)
+                if reason:
+                    report.refused.append((intent, reason))
+            for text in alarms:
+                self.recorder.event(tx, "alarm", now, level="alarm", text=text)
+            self._checkpoint(tx, now)
+        return allowed
+
+    def _session_seconds(self, final: pd.Timestamp) -> float | None:
+        """From the close before ``final`` to the next one."""
+        closes = schedule(self.core.bars.calendar or "XNYS").closes
+        n = int(closes.searchsorted(final.value, side="right"))
+        return None if not 0 < n < len(closes) else float(closes[n] - closes[n - 1]) / 1e9
+
+    # --- what came of it ----------------------------------------------------------------------------------------------
+
+    def _written(self, sent: Sent, done: Sent, facts: Facts, report: Report) -> None:
+        """What the broker answered goes into the ledger."""
+        now = facts.time
+        report.answers += done.answers
+        report.problems += sent.problems + done.problems
+        report.alarms += sent.alarms
+        if not (done.answers or sent.orders or sent.problems or sent.alarms):
+            return
+        with self.recorder.commit(now) as tx:
+            for answer in done.answers:
+                self._answered(tx, answer, now)
+            self.recorder.facts(tx, self.core, Booked(), sent.orders, now)
+            for text in sent.problems:
+                self.recorder.event(tx, "alarm", now, level="warning", text=text)
+            for text in sent.alarms:
+                self.recorder.event(tx, "alarm", now, level="alarm", text=text)
+            self._checkpoint(tx, now)
+
+    def _answered(self, tx: Any, answer: Answer, now: pd.Timestamp) -> None:
+        self.recorder.answer(tx, answer.intent, answer.state, now, answer.text, sent=now)
+        if answer.order is not None:
+            self.recorder.facts(tx, self.core, Booked(), answer.order.flat(), now)
+        if answer.state == "unknown":
+            self._unknown_since.setdefault(answer.intent.client_order_id, self._clock())
+
+    def _after_cancels(self, facts: Facts, report: Report) -> None:
+        """Executions that came in while cancels were under way are booked before anything new is sent."""
+        if not any(link.reported > link.filled + 1e-9 for link in self.core.links.values()):
+            return
+        page = self.broker.activity_page(self.memory.cursor, since=None if self.memory.cursor else self._since)
+        self._unwritten.booked.add(book(self.core, facts.time, [], page.fills, page.activities, None, listener=self))
+        with self.recorder.commit(facts.time) as tx:
+            self.recorder.facts(tx, self.core, self._unwritten.booked, (), facts.time)
+            self._checkpoint(tx, facts.time)
+        report.fills += self._unwritten.booked.fills
+        self._unwritten, self.core.trips = Unwritten(), []
+
+    # --- orders whose fate is not known -------------------------------------------------------------------------------
+
+    def _resolve(self, facts: Facts, report: Report) -> None:
+        """Look them up by their id. One that the broker surely has not may go out again under the same id."""
+        for intent in self._in_flight():
+            since = self._unknown_since.setdefault(intent.client_order_id, self._clock())
+            answer = self.sender.resolve(self.core, intent)
+            if answer is None:
+                text = f"what became of {intent.client_order_id} cannot be told yet: it counts as working"
+                if text not in report.problems:
+                    report.problems.append(text)
+                continue
+            absent = answer.state == "absent"
+            if absent and self._clock() - since < self.options.unknown_seconds:
+                continue
+            self._unknown_since.pop(intent.client_order_id, None)
+            with self.recorder.commit(facts.time) as tx:
+                if absent:
+                    intent.state = "recorded"  # it never arrived
+                    self.recorder.event(tx, "recovered", facts.time, client_order_id=intent.client_order_id,
+                                        what="the broker does not have it")
+                else:
+                    self._answered(tx, answer, facts.time)
+                self._checkpoint(tx, facts.time)
+
+    def _in_flight(self) -> Sequence[Intent]:
+        return [i for i in self.core.intents.values() if i.in_flight]
+
+    def _absent(self, facts: Facts) -> bool:
+        """Wait until orders that the broker does not know have been unknown for long enough; whether that is so now.
+        Not when somebody wants something: then it goes on in the next pass."""
+        since = [self._unknown_since[i.client_order_id] for i in self._in_flight()
+                 if i.client_order_id in self._unknown_since]
+        if not since:
+            return False
+        until = min(since) + self.options.unknown_seconds
+        if until <= self._clock():  # it was asked about after that already, and could not be told
+            return False
+        while (left := until - self._clock()) > 0.0:
+            if self.hurry():
+                return False
+            self._sleep(min(0.25, left))
+        return True
+
+    # --- protection ---------------------------------------------------------------------------------------------------
+
+    def _check_protection(self, facts: Facts, report: Report) -> None:
+        """Tell of positions whose protection, or way out, is not at the broker: when it begins and when it ends."""
+        if not self.options.send:
+            return
+        core, orders = self.core, self.core.book.rows("orders")
+        rows = np.flatnonzero((orders["status"] == WORKING) & (orders["purpose"] != ENTRY))
+        held = core.positions()
+        missing = {core.bars.symbols[orders["symbol"][row]] for row in rows.tolist()
+                   if core.uids[row] not in core.working}
+        bare = sorted(missing & set(held))
+        if bare == self.memory.bare:
+            return
+        now = facts.time
+        texts = [(s, f"{held[s]:g} shares of {s} are not fully protected at the broker: look at the account", "alarm")
+                 for s in bare if s not in self.memory.bare]
+        texts += [(s, f"{s} is protected again", "info") for s in self.memory.bare if s not in bare]
+        self.memory.bare = bare
+        report.alarms += [text for _, text, level in texts if level == "alarm"]
+        with self.recorder.commit(now) as tx:
+            for symbol, text, level in texts:
+                self.recorder.event(tx, "protection", now, level=level, symbol=symbol, text=text)
+            self._checkpoint(tx, now)
