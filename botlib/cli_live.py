@@ -170,7 +170,7 @@ def _in_this_process(params: SessionParams, options: argparse.Namespace, root: P
             break
         except InputError as error:
             waive = waived_now(error, waive)
-    with _signals(session):
+    with _hang_up(session):
         summary = session.join(_sayer(options))
     if summary.status == "error":
         print(f"error: {summary.reason}", file=sys.stderr)
@@ -178,23 +178,16 @@ def _in_this_process(params: SessionParams, options: argparse.Namespace, root: P
 
 
 @contextmanager
-def _signals(session: Any) -> Iterator[None]:
-    """The first Ctrl-C, SIGTERM or hang-up asks the session to stop, a second one ends the process."""
-    def stop(number: int, _frame: object) -> None:
-        name = signal.Signals(number).name
-        session.stop(f"by {name}")
-        signal.signal(number, signal.SIG_DFL)
-        print(f"{name}: stopping after this pass; once more ends it at once", file=sys.stderr, flush=True)
-
-    before = {}
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-            before[number] = signal.signal(number, stop)
+def _hang_up(session: Any) -> Iterator[None]:
+    """A terminal that is closed asks the session to stop, as Ctrl-C does (see `botlib.live.Session.join`); not with
+    nohup."""
+    before = signal.getsignal(signal.SIGHUP)
+    if before is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda _number, _frame: session.stop("SIGHUP received"))
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.signal(signal.SIGHUP, before)
 
 
 _LOUD = ("[VENUE]", "[ALARM]", "[PROBLEM]", "[SAFETY]", "[UNEXPLAINED]", "[PARITY]", "[END]")

@@ -368,4 +368,4 @@ def test_accounts_run_side_by_side_on_one_database(shell):
     assert sessions[0].process.poll() is None
     sessions[0].process.terminate()
     assert sessions[0].wait() == 0
-    assert "by SIGTERM" in sessions[0].text
+    assert "SIGTERM received" in sessions[0].text

@@ -208,8 +208,8 @@ SHIPPED = [
     ("moving_average_cross", {"fast": 3, "slow": 9, "allow_short": True}, "both"),
     ("moving_average_cross", {"fast": 5, "slow": 20}, "none"),
     ("momentum_rotation", {"lookback": 20, "skip": 2, "top_n": 2}, "target"),
-    ("blend", {"members": [{"name": "moving_average_cross", "params": {"fast": 3, "slow": 9}},
-                           {"name": "momentum_rotation", "params": {"lookback": 20, "skip": 2}}]}, "stop"),
+    ("blend", {"members": [{"name": "moving_average_cross", "fast": 3, "slow": 9},
+                           {"name": "momentum_rotation", "lookback": 20, "skip": 2}]}, "stop"),
 ]
 
 
@@ -272,7 +272,7 @@ def test_a_parity_line_tells_what_it_compared():
             "risk": risk_of("both"), "costs": botlib.Costs.none()}) as played:
         played.play()
         said = str(played.parity())
-    assert "2 orders, 3 fills: 2 entries, 0 stops, 1 target" in said and "each equal in price and quantity" in said
+    assert "3 orders, 3 fills: 2 entries, 0 stops, 1 target" in said and "each equal in price and quantity" in said
 
 
 def test_a_fill_more_or_less_is_a_difference():
