@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from botlib.live import Session, run_live_paper_trading, run_live_real_trading, start_session
     from botlib.orders import Cancel, Order, WorkingOrder, buy, cancel, sell
     from botlib.params import Costs, Risk
+    from botlib.repository import Repository
     from botlib.result import BacktestResult
     from botlib.result_file import save_backtest, save_session
-    from botlib.repository import Repository
     from botlib.safety import SafetyControls
     from botlib.session.summary import LiveTradingSummary
     from botlib.session_config import LiveParams, SessionParams
@@ -32,7 +32,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "BacktestParams": "config", "BacktestResult": "result", "Bars": "bars", "Blend": "strategies",
     "BotlibError": "errors", "BotlibWarning": "errors", "Cancel": "orders", "Costs": "params",
-    "DataError": "errors", "InputError": "errors", "LiveParams": "session_config", "LiveTradingSummary": "session.summary", "Order": "orders",
+    "DataError": "errors", "InputError": "errors", "LiveParams": "session_config",
+    "LiveTradingSummary": "session.summary", "Order": "orders",
     "OrderRequest": "alpaca_rules", "ProviderError": "errors", "Repository": "repository", "Risk": "params",
     "SafetyControls": "safety", "Session": "live",
     "SessionParams": "session_config", "Strategy": "strategies", "StrategyError": "errors", "View": "view",

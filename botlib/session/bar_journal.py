@@ -68,7 +68,7 @@ def file_of(bars: Bars, t: int) -> str:
 
 
 def row_bytes(bars: Bars, t: int) -> bytes:
-    """One bar of all symbols as it goes into the hash: label (UTC ns), then the panels' rows; NaN as one bit pattern."""
+    """One bar of all symbols as it goes into the hash: label (UTC ns), then the panels' rows; NaN in one way only."""
     rows = np.array([getattr(bars, name)[t] for name in FIELDS], dtype="<f8")
     rows[np.isnan(rows)] = np.nan
     return int(bars.index[t].value).to_bytes(8, "little", signed=True) + rows.tobytes()

@@ -58,8 +58,8 @@ class Parity:
 
     def __str__(self) -> str:
         counts = (f"{plural(self.orders, 'order')}, {plural(self.fills, 'fill')}: "
-                  f"{plural(self.entries, 'entry', 'entries')}, {plural(self.stops, 'stop')}, {plural(self.targets, 'target')}, "
-                  f"{plural(self.signal_exits, 'signal exit')}")
+                  f"{plural(self.entries, 'entry', 'entries')}, {plural(self.stops, 'stop')}, "
+                  f"{plural(self.targets, 'target')}, {plural(self.signal_exits, 'signal exit')}")
         if not self.equal:
             return f"[PARITY] NOT equal to the backtest ({counts}). First difference: {self.difference}"
         return (f"[PARITY] {counts}; each equal in price and quantity to the backtest, equity within "
