@@ -271,6 +271,16 @@ def test_the_next_print(final, expected):
     assert next_print(schedule("XNYS"), at(final)) == at(expected)
 
 
+def test_entries_of_a_session_whose_last_bars_never_came_end_with_its_day():
+    index = hours(2, "09:30:00", "10:30:00")
+    core = core_of(make_bars({"AAA": [DAY] * 4}, index, interval="1h", calendar="XNYS").upto(1), risk=LEGS)
+    decide(core, AAA=0.1)
+    [intent] = send(core)
+    core = again(core)
+    core.begin_day(19_787, {}, [])  # 2024-03-05
+    assert [link.order_id for link in plan(core, at("2024-03-05 08:00")).cancels] == ["entry1"]
+
+
 # --- The feed ---------------------------------------------------------------------------------------------------------
 
 

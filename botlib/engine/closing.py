@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from botlib import rules, safety
 from botlib._jit import compiled
-from botlib.engine.arrays import held, lots, orders, standing, wanted, working
+from botlib.engine.arrays import held, lots, orders, phases, standing, wanted, working
 from botlib.engine.bar import make_way
 from botlib.engine.booking import carries, lot_of, place, place_symbol
 from botlib.engine.legs import trigger
 from botlib.engine.lots import drop_ended, end_entry, end_legs, end_order, new_order, protect
-from botlib.engine.sessions import add_halt, close_bar
+from botlib.engine.sessions import add_halt, close_bar, expire_orders
 from botlib.engine.state import (
     CANCELLED,
     ENTRY,
     EXIT,
+    LAST,
     R_EXIT,
     R_KILL,
     R_OPPOSITE,
@@ -126,6 +127,14 @@ def end_opposite(world, t, symbol):
             else:
                 end_entry(w, working(w)[i], t, CANCELLED, R_OPPOSITE)
     drop_ended(w)
+
+
+@compiled()
+def end_session(world, t):
+    """A new exchange date, and the last bar of the one before never came: what was for its session ends anyway."""
+    w = world[0]
+    if w.n_open > 0 and phases(w)[t] != LAST:
+        expire_orders(w, t)
 
 
 @compiled()

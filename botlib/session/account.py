@@ -157,6 +157,9 @@ class Account:
         ``splits`` is ratio by symbol, ``dividends`` (symbol, dollars a share); both of this ex-date.
         """
         self.room()
+        if day > self.book["session"] and self.bars.interval != "1d":
+            closing.end_session(self.book.world, self.t)
+            self.number_orders()
         if not booking.begin_day(self.book.world, day):
             return False
         before = self.book["n_trades"]

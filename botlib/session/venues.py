@@ -91,9 +91,7 @@ def _sandbox(params: SessionParams, root: Path | None) -> Venue:
     bars = _replayed(params, root)
     first = _first(params, bars)
     running = sandbox.running(bars, cash=params.replay_cash, costs=params.costs, seed=params.replay_seed, first=first,
-                              speed=params.speed, multiplier=1.0 if params.risk.account == "cash" else 4.0)
-    running.exchange.account_id = str(uuid.uuid4())  # two sessions side by side have two accounts
-    running.start()
+                              speed=params.speed, multiplier=1.0 if params.risk.account == "cash" else 4.0).start()
     try:
         config = AlpacaConfig.from_env(environ=running.environ, env_file=None)
         broker = AlpacaBroker(config)
