@@ -10,6 +10,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -18,6 +19,9 @@ from pathlib import Path
 import matplotlib
 import pytest
 from hypothesis import HealthCheck, core, settings
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a job in the background; what tests start would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 FAILURES = ROOT / "outputs" / "test-failures"

@@ -57,7 +57,9 @@ def to_state(book: Book, symbols: Sequence[str], uids: Sequence[int], keep: set[
     at = [lot for _, lot in chains]
     return {
         "account": {name: _plain(book[name]) for name in _KEPT},
-        "symbols": {symbols[i]: {name: _plain(getattr(book, name)[i]) for name in _SYMBOL_FIELDS} for i in matters},
+        "symbols": {symbols[i]: dict(zip(_SYMBOL_FIELDS, values, strict=True)) for i, values in zip(
+            matters, zip(*(_column(getattr(book, name)[matters]) for name in _SYMBOL_FIELDS), strict=True),
+            strict=True)},
         "lots": [{"symbol": symbols[i], "entry": uids[lots["entry_order"][lot]], "age": t - int(lots["entry_bar"][lot]),
                   "stop_leg": _uid(uids, lots["stop_order"][lot]), "target_leg": _uid(uids, lots["target_order"][lot]),
                   **values} for (i, lot), values in zip(chains, _records(lots[at], _LOT_FIELDS), strict=True)],
@@ -138,8 +140,16 @@ def _chain(book: Book, symbol: int) -> list[int]:
 
 def _records(rows: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
     """Records as maps of plain values."""
-    columns = [[_plain(value) for value in rows[name].tolist()] for name in names]
+    columns = [_column(rows[name]) for name in names]
     return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _column(values: np.ndarray) -> list[Any]:
+    """An array as plain values."""
+    plain: list[Any] = values.tolist()
+    if values.dtype.kind != "f" or np.isfinite(values).all():
+        return plain
+    return [_plain(value) for value in plain]
 
 
 def _uid(uids: Sequence[int], row: Any) -> int:

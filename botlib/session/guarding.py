@@ -39,10 +39,8 @@ def guard(core: SessionCore, intent: Intent, facts: Facts, watch: Watch, control
     close = float(core.book.last_close[i]) if core.book.position[i] else float(core.bars.close[-1, i])
     price = request.limit_price or request.stop_price or close
     orders = core.book.rows("orders")
-    working = orders[(orders["status"] == WORKING) & (orders["symbol"] == i)]
-    mine = np.isin([core.uids[row] for row in np.flatnonzero((orders["status"] == WORKING) & (orders["symbol"] == i))],
-                   intent.uids)
-    others = working[~mine]
+    rows = np.flatnonzero((orders["status"] == WORKING) & (orders["symbol"] == i))
+    others = orders[rows[~np.isin(rows, _rows(core, intent))]]
     adds = others[(others["purpose"] == ENTRY) & (others["side"] == side)]
     state = OrderState(
         symbol=intent.symbol, adds_risk=intent.adds_risk, side=request.side, qty=request.qty, price=price,
@@ -81,17 +79,21 @@ def _gross(core: SessionCore, facts: Facts, externals: Mapping[str, float]) -> f
     return total
 
 
+def _rows(core: SessionCore, intent: Intent) -> list[int]:
+    """The book's rows of what an intent carries out."""
+    return [core.rows[uid] for uid in intent.uids if uid in core.rows]
+
+
 def _working_gross(core: SessionCore, intent: Intent) -> float:
     orders = core.book.rows("orders")
     rows = np.flatnonzero((orders["status"] == WORKING) & (orders["purpose"] == ENTRY))
-    total = 0.0
-    for row in rows.tolist():
-        if core.uids[row] in intent.uids:
-            continue
-        o = orders[row]
-        price = o["limit"] if o["kind"] == rules.LIMIT else _last_close(core, o["symbol"])
-        total += float((o["quantity"] - o["filled"]) * price)
-    return total
+    entries = orders[rows[~np.isin(rows, _rows(core, intent))]]
+    symbols = entries["symbol"]
+    close = core.bars.close[-1, symbols]
+    prices = np.where(entries["kind"] == rules.LIMIT, entries["limit"], close)
+    for n in np.flatnonzero(~(prices > 0.0)):
+        prices[n] = _last_close(core, int(symbols[n]))
+    return float(((entries["quantity"] - entries["filled"]) * prices).sum())
 
 
 def _last_close(core: SessionCore, i: int) -> float:

@@ -6,7 +6,7 @@ split left wrong. Cancels come first; what waits for one is planned again when i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -219,7 +219,3 @@ def _intent(core: SessionCore, uids: tuple[int, ...], symbol: str, leg: str, pur
     return Intent(client_order_id=name, uids=uids, request=OrderRequest(**fields, client_order_id=name),
                   purpose=purpose, attempt=attempt, bar=bar, adds_risk=purpose == "entry")
 
-
-def late(intents: Iterable[Intent], bar: str) -> list[Intent]:
-    """Those of a decision on another bar than ``bar``: what was not sent then is not sent now."""
-    return [intent for intent in intents if intent.purpose != "protect" and intent.bar != bar]

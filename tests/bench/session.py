@@ -21,11 +21,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from engine_helpers import make_bars  # noqa: E402
-from exchange_helpers import sessions  # noqa: E402
-from session_helpers import Stage  # noqa: E402
+from engine_helpers import make_bars
+from exchange_helpers import sessions
+from session_helpers import Stage
 
-import botlib  # noqa: E402
+import botlib
 
 
 class Every:
@@ -110,8 +110,8 @@ class _Timed:
 
 def memory(passes: int) -> None:
     """Bytes that a session's core grows by, over so many round trips."""
-    from test_booking import LIST, begun, daily, filled, says
     from session_helpers import at, plan
+    from test_booking import LIST, begun, daily, filled, says
 
     from botlib import engine
 
@@ -129,7 +129,8 @@ def memory(passes: int) -> None:
         core.tidy()
         if n == passes // 10:
             first = tracemalloc.get_traced_memory()[0]
-    print(f"core: {(tracemalloc.get_traced_memory()[0] - first) / 1e6:+.2f} MB from iteration {passes // 10} to {passes}")
+    grown = (tracemalloc.get_traced_memory()[0] - first) / 1e6
+    print(f"core: {grown:+.2f} MB from iteration {passes // 10} to {passes}")
 
 
 if __name__ == "__main__":
