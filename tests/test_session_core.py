@@ -24,6 +24,8 @@ from botlib.session.observing import Facts
 from botlib.session.planning import plan
 from botlib.watch import Mark, Watch
 
+pytestmark = pytest.mark.slow  # whole sessions
+
 LIMITS = SafetyControls(max_position_size_pct=40.0, max_drawdown_pct=6.0, max_daily_loss_pct=2.0, max_orders_per_day=4,
                         price_collar_pct=90.0)
 

@@ -30,6 +30,8 @@ from botlib.bars import FIELDS, Bars
 from botlib.providers.sample import SampleProvider
 from botlib.safety import SafetyControls
 
+pytestmark = pytest.mark.slow  # whole sessions
+
 LONG = int(os.environ.get("BOTLIB_PARITY_EXAMPLES", "0"))
 
 
@@ -238,14 +240,16 @@ def test_over_http(seed, name, legs, costs, limits):
     """Through sockets, few bars each: what stands between is the same."""
     rng = np.random.default_rng(seed)
     index = sessions(56) if rng.random() < 0.6 else hours(14, "09:30:00", "10:30:00", "14:30:00", "15:30:00")
-    cells = {}
+    cells, splits = {}, rng.random() < 0.3
     for symbol in ("ALFA", "GOLF", "MIKE")[: int(rng.integers(1, 4))]:
         closes = rng.uniform(20.0, 90.0) * np.cumprod(1.0 + rng.normal(0.0, 0.03, len(index)))
+        if splits and symbol == "ALFA":
+            closes = np.where(index.normalize() >= index[-5].normalize(), closes / 2.0, closes)
         opens = closes * (1.0 + rng.normal(0.0, 0.01, len(index)))
         cells[symbol] = [(round(o, 2), round(max(o, c) * 1.01, 2), round(min(o, c) * 0.99, 2), round(c, 2))
                          for o, c in zip(opens, closes)]
     bars = make_bars(cells, index, calendar="XNYS", interval="1d" if index[0].hour == 0 else "1h",
-                     actions=[("ALFA", str(index[-5].date()), "split", 2.0)] if rng.random() < 0.3 else None)
+                     actions=[("ALFA", str(index[-5].date()), "split", 2.0)] if splits else None)
     params = {"mean_reversion_momentum": {"rsi_period": 2, "oversold": 60.0, "momentum_lookback": 3, "weight": 0.3},
               "moving_average_cross": {"fast": 2, "slow": 4, "allow_short": True},
               "momentum_rotation": {"lookback": 3, "skip": 0, "top_n": 2}}[name]

@@ -107,7 +107,8 @@ ROOMS = {
                   "errors wording report config project repository keyboard session run",
                   "IPython ipywidgets matplotlib numpy pandas"),
     "warmup": Room("warmup", "jit bars engine indicators rules strategies loading backtest providers front"),
-    "control": Room("control control_*", "errors wording repository safety config run session session_core panel", "pandas"),
+    "control": Room("control control_*", "errors wording repository safety config run session session_core panel",
+                    "pandas"),
     "cli": Room("cli cli_* __main__ sandboxing",
                 "errors wording project hygiene run config providers loading warmup front bars exchange sandbox "
                 "repository keyboard session control",

@@ -25,7 +25,7 @@ from botlib.session.recording import Recorder
 from botlib.session.report import Report
 from botlib.session.rounds import ROUNDS, Rounds
 from botlib.session.sending import Sender
-from botlib.session.timeline import book
+from botlib.session.timeline import book, splits_on
 from botlib.watch import Mark, changes
 
 __all__ = ["ROUNDS", "Memory", "Options", "TradingSession", "Unwritten"]
@@ -88,6 +88,8 @@ class TradingSession(Rounds):
         bars, watch = self.core.bars, self.memory.watch
         finals = bars.final_times(self.options.daily_delay)
         for t in range(max(0, len(bars) - 2), len(bars)):
+            for symbol, ratio in splits_on(bars.actions, int(bars.sessions[t - 1]), int(bars.sessions[t])) if t else ():
+                watch = watch.split(symbol, ratio)
             closes = {s: (float(p), finals[t]) for s, p in zip(bars.symbols, bars.close[t], strict=True) if p > 0.0}
             watch = watch.closed(self.controls, Mark(cash=watch.equity, positions={}, prices=closes), watch.day,
                                  watch.equity)

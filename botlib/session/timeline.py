@@ -140,6 +140,15 @@ def _begin_day(core: SessionCore, day: int, actions: pd.DataFrame | None, made: 
             listener.began(day, splits)
 
 
+def splits_on(actions: pd.DataFrame | None, after: int, upto: int) -> list[tuple[str, float]]:
+    """Splits with an ex-date after one exchange date and up to another: (symbol, ratio)."""
+    if actions is None or not len(actions):
+        return []
+    ex = adjust.ex_days(actions)
+    found = actions[(ex > after) & (ex <= upto) & (actions["type"] == "split").to_numpy()]
+    return [(str(row.symbol), float(row.value)) for row in found.itertuples()]
+
+
 def _day_of(now: pd.Timestamp) -> int:
     return int(now.tz_convert(ZONE).tz_localize(None).normalize().value // 86_400_000_000_000)
 
