@@ -90,15 +90,15 @@ clean:  ## Remove .venv, the benchmark's environments and all caches; outputs of
 
 .PHONY: test
 test: test-environment  ## Install what the tests need and run all but the long ones
-	@$(OFFLINE) "$(PY)" -m pytest -n 2 --dist loadfile --nbval -m "not long" tests
+	@$(OFFLINE) "$(PY)" -m pytest -n 2 --dist loadfile --max-worker-restart=0 --nbval -m "not long" tests
 
 .PHONY: long
 long: test-environment  ## Sessions killed, interrupted and driven from other processes: about half an hour
-	@$(OFFLINE) "$(PY)" -m pytest -n 2 --dist loadfile -m long tests
+	@$(OFFLINE) "$(PY)" -m pytest -n 2 --dist loadfile --max-worker-restart=0 -m long tests
 
 .PHONY: quick
 quick: test-environment  ## The tests that take less than a minute together
-	@$(OFFLINE) HYPOTHESIS_PROFILE=quick "$(PY)" -m pytest -q -n 2 --dist loadfile -m "not slow and not browser" tests
+	@$(OFFLINE) HYPOTHESIS_PROFILE=quick "$(PY)" -m pytest -q -n 2 --dist loadfile --max-worker-restart=0 -m "not slow and not browser" tests
 
 .PHONY: parity
 parity: test-environment  ## Sessions against the backtest at length: many more worlds than the tests play (EXAMPLES=300)

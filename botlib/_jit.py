@@ -85,3 +85,9 @@ def compiled(**options: Any) -> Callable[[F], F]:
             numba_config.CACHE_DIR = before
 
     return decorate
+
+
+def compile_for(function: Any, *arguments: Any) -> None:
+    """Compile a function for arguments of these types, without calling it; where numba is switched off, do nothing."""
+    if hasattr(function, "compile"):
+        function.compile(tuple(numba.typeof(argument) for argument in arguments))

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from botlib._jit import first_time, note_compiled
+from botlib._jit import compile_for, first_time, note_compiled
 
 
 def warm_up(say: Callable[[str], Any]) -> None:
@@ -51,28 +51,25 @@ def use_everything() -> None:
         _ = result.metrics, result.benchmark.metrics
     check_honesty(backtest(bars, load("moving_average_cross"), quiet=True))
     indicators.highest(bars.high, 5, lag=1), indicators.lowest(bars.low, 5, lag=1)
-    _sessions_functions(result.book)
+    _sessions_functions(result.book.world)
 
 
-def _sessions_functions(book: Any) -> None:
-    """What sessions book with, on a book that nobody needs any more: for the types of the arguments it is enough."""
+def _sessions_functions(world: Any) -> None:
+    """What sessions book with, for the types they call it with; not called, since nothing of it happened."""
     from botlib.engine import booking, closing
-    from botlib.engine.state import ENTRY
 
-    world, entry = book.world, -1
-    closing.way_made(world, 1), closing.end_parts(world, 1), closing.stop_entries(world, 1)
-    booking.begin_day(world, 10**6), booking.money(world, 0.0, 0.0), booking.flow(world, 0.0)
-    booking.split(world, 1, 0, 1.0)
-    rows = [i for i, purpose in enumerate(book.rows("orders")["purpose"]) if purpose == ENTRY]
-    entry = rows[-1] if rows else -1
-    if entry >= 0:
-        book.grow()
-        lot = booking.entry_filled(world, 1, entry, 1.0, 1.0)
-        booking.exit_filled(world, 1, entry, 0.25, 1.0)
-        booking.leg_filled(world, 1, booking.loose_leg(world, 1, 0, 1, 3), 0.25, 1.0)
-        closing.protect_again(world, 1, lot), closing.ended(world, 1, entry, 2, 0), closing.triggered(world, 1, entry)
-        closing.end_opposite(world, 1, 0), closing.leg_refused(world, 1, entry)
-    closing.kill(world, 1, 0.0, 5.0), closing.close(world, 1)
+    t = row = symbol = 1
+    amount = 1.0
+    for function, *arguments in (
+        (booking.begin_day, 1), (booking.split, t, symbol, 1.0), (booking.money, amount, amount),
+        (booking.flow, amount), (booking.entry_filled, t, row, amount, amount),
+        (booking.exit_filled, t, row, amount, amount), (booking.loose_leg, t, symbol, 1, 1),
+        (booking.leg_filled, t, row, amount, amount), (closing.ended, t, row, 1, 1), (closing.triggered, t, row),
+        (closing.leg_refused, t, row), (closing.protect_again, t, row), (closing.end_opposite, t, symbol),
+        (closing.end_session, t), (closing.end_parts, t), (closing.way_made, t), (closing.stop_entries, t),
+        (closing.close, t), (closing.kill, t, amount, amount),
+    ):
+        compile_for(function, world, *arguments)
 
 
 if __name__ == "__main__":

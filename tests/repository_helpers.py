@@ -52,9 +52,8 @@ def an_intent(tx, ledger: int, name: str = "c-1", **changes: object) -> None:
 
 def start(folder: Path, source: str, *arguments: object) -> subprocess.Popen[str]:
     """A process of its own that runs ``source`` after PRELUDE."""
-    script = folder / f"script-{abs(hash(source)) % 10**8}.py"
-    script.write_text(PRELUDE + textwrap.dedent(source), encoding="utf-8")
-    return subprocess.Popen([sys.executable, str(script), *map(str, arguments)], stdin=subprocess.PIPE,
+    script = PRELUDE + textwrap.dedent(source)
+    return subprocess.Popen([sys.executable, "-c", script, *map(str, arguments)], cwd=folder, stdin=subprocess.PIPE,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
