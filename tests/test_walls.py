@@ -58,6 +58,7 @@ ROOMS = {
                    pure=True),
     "engine": Room("engine engine.*", "jit rules safety", "numba numpy", pure=True),
     "metrics": Room("metrics", "errors jit", "numpy pandas", pure=True),
+    "overfit": Room("overfit", "errors", "numpy", pure=True),
     "backtest": Room("backtesting view result refusals benchmark honesty",
                      "errors wording params bars strategies rules fees safety engine metrics",
                      "numpy pandas", pure=True),
