@@ -89,12 +89,8 @@ clean:  ## Remove .venv, the benchmark's environments and all caches; outputs of
 # --- To work on botlib itself
 
 .PHONY: test
-test: test-environment  ## Install what the tests need and run all but the long ones
-	@$(OFFLINE) "$(PY)" -m pytest -n 2 --dist loadfile --max-worker-restart=0 --nbval -m "not long" tests
-
-.PHONY: long
-long: test-environment  ## Sessions killed, interrupted and driven from other processes: about half an hour
-	@$(OFFLINE) "$(PY)" -m pytest -n 2 --dist loadfile --max-worker-restart=0 -m long tests
+test: test-environment  ## Install what the tests need and run them all
+	@$(OFFLINE) "$(PY)" -m pytest -n 2 --dist loadfile --max-worker-restart=0 --nbval tests
 
 .PHONY: quick
 quick: test-environment  ## The tests that take less than a minute together

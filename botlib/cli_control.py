@@ -27,7 +27,8 @@ Ask the running session to end in an orderly way, after the pass under way, and 
 """
 _FLATTEN = """\
 Sell everything the ledger holds, at the market; entries and stops are cancelled first. A running session does it; with
-none the broker is dealt with from here. Outside market hours the sales wait for the open.
+none the broker is dealt with from here. Outside market hours the sales wait for the open. A session that goes on may
+buy again at its next decision: end it with python -m botlib stop, or halt it with python -m botlib kill.
 """
 _KILL = """\
 Halt trading for good: entries are cancelled at once, stops and targets stay; with on_kill: flatten positions are sold.
@@ -168,8 +169,32 @@ def _flatten(options: argparse.Namespace) -> int:
             control_actions.flatten(desk)
             return DONE
         say(f"[FLATTEN] {_asked(desk, 'flatten')}")
+        orders = _sales(desk)
         _portfolio(desk)
+        for line in orders:
+            say(line)
+        say("[FLATTEN] the session goes on and may buy again at its next decision: python -m botlib stop ends it, "
+            "python -m botlib kill halts it")
     return DONE
+
+
+def _sales(desk: Desk) -> list[str]:
+    """The ledger's working orders, once entries and stops have ended and the sales are sent, or time is up."""
+    from botlib import control_view
+
+    until = time.monotonic() + desk.seconds
+    while True:
+        orders = desk.repository.orders(desk.ledger.id, working=True)
+        marks = desk.repository.equity(desk.ledger.id, limit=1)
+        held = {symbol for positions in marks["positions"] for symbol in positions or ()}
+        if set(orders["role"]) <= {"exit"}:
+            if held <= set(orders["symbol"]):
+                break
+            until = min(until, time.monotonic() + 1.0)  # sold already, as it seems
+        if time.monotonic() >= until:
+            break
+        time.sleep(0.1)
+    return [control_view.order(row) for row in orders.itertuples()]
 
 
 def _kill(options: argparse.Namespace) -> int:

@@ -67,7 +67,7 @@ Type the line for headless live sessions beforehand: so many sessions of exactly
 until a date. A crash restart spends none.
 
 example:
-  python -m botlib live arm --config parameters/live.yaml --symbols AAPL --enable-live --sessions 5 --until 2030-01-31
+  python -m botlib live arm --config parameters/live.yaml --symbols AAPL --enable-live --sessions 5
 """
 
 
@@ -85,8 +85,7 @@ def add(commands: Commands) -> None:
     _flags(arm, runs=False)
     _enabling(arm)
     arm.add_argument("--sessions", type=int, default=1, metavar="N", help="1 to 5 (default: 1)")
-    arm.add_argument("--until", required=True, metavar="DATE", dest="good_until", help="last day, at most 31 "
-                     "days ahead")
+    arm.add_argument("--until", metavar="DATE", dest="good_until", help="last day, at most 31 days ahead (default: 31)")
     arms = command("arms", "list what is permitted", run=cli_permit.arms)
     disarm = command("disarm", "take a permission back", run=cli_permit.disarm)
     disarm.add_argument("number", nargs="?", type=int, help="of the arm (default: all)")

@@ -10,12 +10,13 @@ import getpass
 import time as clocks
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from botlib.errors import InputError
-from botlib.repository.hosts import Here, here, process_mark
+from botlib.repository.hosts import here, process_mark
+from botlib.repository.lives import Life, life_of
 
 if TYPE_CHECKING:
     from botlib.repository import Repository
@@ -25,10 +26,6 @@ WAIT_SECONDS = 10.0
 """How long an answer of a live session is waited for."""
 
 _LOOK_SECONDS = 0.1
-
-Life = Literal["running", "elsewhere", "over", "died"]
-"""Of a ledger's last session: its process lives here; it may live on another host; it ended; it is gone without an
-end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,29 +60,10 @@ class Subject:
 # --- pure -------------------------------------------------------------------------------------------------------------
 
 
-def life_of(lease: LeaseRow | None, session: SessionRow | None, me: Here, mark: Callable[[int], str]) -> Life:
-    """Whether the process that has an account still lives.
-
-    Parameters
-    ----------
-    me : Here
-        This process: host and boot.
-    mark : function
-        Of a process id, see `botlib.repository.hosts.process_mark`.
-    """
-    if session is None or session.ended is not None:
-        return "over"
-    if lease is None or lease.session_id != session.id or lease.released is not None:
-        return "died"
-    if lease.host != me.host:
-        return "elsewhere"
-    gone = lease.boot_id != me.boot_id or not lease.process or mark(lease.pid) != lease.process
-    return "died" if gone else "running"
-
-
 def choose(found: Sequence[Subject], wanted: str | None, database: str) -> Subject:
     """The ledger that is meant: the only account there is, or the one that is named; of several ledgers of an account
-    (a local exchange begins one with each run) the latest.
+    (a local exchange begins one with each run) the latest. Of accounts that are gone with the session whose exchange
+    they were on, only the latest counts, and none while a session runs.
 
     Parameters
     ----------
@@ -104,11 +82,14 @@ def choose(found: Sequence[Subject], wanted: str | None, database: str) -> Subje
     if not accounts:
         raise InputError(f"db = {database}: no session has been recorded there yet; name the sessions' database with "
                          "--db.")
-    listed = "; ".join(f"{one} ({_WORDS[one.life]})" for one in accounts)
+    gone = [one for one in accounts if one.embedded and not one.alive]
+    there = [one for one in accounts if one not in gone]
+    likely = there if any(one.alive for one in there) else there + gone[-1:]
+    listed = "; ".join(f"{one} ({_WORDS[one.life]})" for one in likely)
     if wanted is None:
-        if len(accounts) > 1:
-            raise InputError(f"db = {database} has {len(accounts)} accounts; name one with --account: {listed}.")
-        return accounts[0]
+        if len(likely) > 1:
+            raise InputError(f"db = {database} has {len(likely)} accounts; name one with --account: {listed}.")
+        return likely[0]
     meant = ([one for one in accounts if wanted in (one.ledger.account_id, one.name)]
              or [one for one in accounts if one.ledger.account_id.startswith(wanted)])
     if len(meant) != 1:

@@ -157,8 +157,8 @@ def _latch(desk: Desk, reason: str) -> None:
         return
     with desk.repository.writing() as tx:
         _write(tx, desk.ledger.id, made, before, after)
-    desk.say(f"[KILL] latched in the ledger: {reason}. It outlives every restart; python -m botlib kill --clear alone "
-             "lifts it.")
+    desk.say(f"[KILL] latched in the ledger: {reason}." + ("" if desk.subject.embedded else (
+        " It outlives every restart; python -m botlib kill --clear alone lifts it.")))
 
 
 def _write(tx: Transaction, ledger_id: int, state: Mapping[str, Any], before: Watch, after: Watch, *,
@@ -201,25 +201,42 @@ def _show(desk: Desk, report: Any) -> None:
 
 
 def _cancel_by_id(desk: Desk) -> bool:
-    """The least that a kill does: entries end by their ids, without bars or a strategy."""
+    """The least that a kill does: entries end by their ids, without bars or a strategy; those whose answer was lost are
+    looked up by the id they were written down with."""
     from botlib.session.reopening import check_account
 
     if desk.subject.embedded:
         return True
-    state = desk.repository.checkpoint(desk.ledger.id) or {"core": {"links": []}}
-    entries = [x for x in state["core"]["links"] if x["role"] == "entry" and not x["over"] and x["uid"] >= 0]
+    core = (desk.repository.checkpoint(desk.ledger.id) or {"core": {"links": [], "intents": []}})["core"]
+    known = [x["order_id"] for x in core["links"] if x["role"] == "entry" and not x["over"] and x["uid"] >= 0]
+    unclear = [x["client_order_id"] for x in core["intents"]
+               if x["purpose"] == "entry" and x["state"] in ("recorded", "sent", "unknown")]
+    problems, cancelled = [], 0
     try:
         with desk.venue() as venue:
             check_account(desk.ledger, venue.broker.get_account_info(), venue)
-            refused = [answer for x in entries if (answer := venue.broker.cancel(x["order_id"])) is not None]
+            for name, find in [*((one, None) for one in known), *((one, venue.broker.order_by_client_id)
+                                                                  for one in unclear)]:
+                try:  # one that cannot be dealt with is no reason to leave the others
+                    order_id = name
+                    if find is not None:
+                        found = find(name)
+                        if found is None or not found.working:
+                            continue
+                        order_id = found.order_id
+                    answer = venue.broker.cancel(order_id)
+                except BotlibError as error:
+                    problems.append(f"the entry {name} could not be cancelled: {error}")
+                    continue
+                cancelled += answer is None
+                problems += [] if answer is None else [str(answer)]
     except BotlibError as error:
-        desk.say(f"[PROBLEM] entries at the broker could not be cancelled: {error}")
-        return False
-    for answer in refused:
-        desk.say(f"[PROBLEM] {answer}")
-    desk.say(f"[KILL] {plural(len(entries), 'entry', 'entries')} cancelled by id; legs stay, and what they filled is "
+        problems.append(f"entries at the broker could not be cancelled: {error}")
+    for text in problems:
+        desk.say(f"[PROBLEM] {text}")
+    desk.say(f"[KILL] {plural(cancelled, 'entry', 'entries')} cancelled by id; legs stay, and what they filled is "
              "protected at the next start")
-    return not refused
+    return not problems
 
 
 def clear(desk: Desk, *, confirm: Callable[[tuple[str, ...]], bool]) -> bool:

@@ -32,7 +32,7 @@ def status(repository: Repository, subject: Subject) -> list[str]:
         return [*said, "[PORTFOLIO] nothing recorded yet"]
     said.append(portfolio(report, _controls(subject)))
     said += [f"[POSITION] {shares:g} {symbol}" for symbol, shares in sorted(report.positions.items())]
-    said += [_order(row) for row in repository.orders(ledger, working=True).itertuples()]
+    said += [order(row) for row in repository.orders(ledger, working=True).itertuples()]
     said.append(_safety(repository, subject))
     waiting = repository.requests(subject.ledger.account_id, unhandled=True)
     said += [f"[REQUEST] {one.kind} asked for by {one.by} at {one.created:%Y-%m-%d %H:%M:%S} UTC: not answered yet"
@@ -52,8 +52,9 @@ def _session(subject: Subject) -> str:
     if subject.life == "elsewhere":
         return f"{what}: held by {who(subject)}; from here nobody can tell whether it lives"
     if subject.life == "died":
-        at_broker = "its exchange is gone with it" if subject.embedded else "stops and targets rest at the broker"
-        return f"{what}: NO PROCESS, it crashed or was ended by force; {at_broker}. Start it again and it goes on"
+        at_broker = ("its exchange is gone with it. A new start begins a ledger of its own" if subject.embedded else
+                     "stops and targets rest at the broker. Start it again and it goes on")
+        return f"{what}: NO PROCESS, it crashed or was ended by force; {at_broker}"
     why = f" ({session.reason})" if session.reason else ""
     return f"{what}: ended, {session.status}{why}"
 
@@ -87,7 +88,8 @@ def _safety(repository: Repository, subject: Subject) -> str:
             f"{_dollars(found.day_start)} ({found.day}) | Orders today: {found.orders_today}{limit}")
 
 
-def _order(row: Any) -> str:
+def order(row: Any) -> str:
+    """An order of the ledger in a line."""
     price = next((f" {word} {value:,.2f}" for word, value in (("limit", row.limit_price), ("stop", row.stop_price))
                   if value is not None and not math.isnan(value)), "")
     return f"[ORDER] {row.side.upper()} {row.qty:g} {row.symbol}{price} ({row.role or row.type}, {row.status})"

@@ -249,8 +249,8 @@ def disarm(params: SessionParams, number: int | None = None, *, root: str | Path
             taken = [n for n in wanted if arms[n].revoked is None and tx.arm_revoked(n, time=now)]
     if not taken:
         return "no arm to take back" if number is None else f"arm {number} was taken back before"
-    return (f"taken back: arm {', '.join(map(str, taken))}. A session that runs on it goes on: python -m botlib live "
-            "stop ends it.")
+    return (f"taken back: arm {', '.join(map(str, taken))}. A session that runs on it goes on: python -m botlib stop "
+            "ends it.")
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import asyncio
 import os
 import queue
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -158,6 +159,7 @@ def start_session(params: SessionParams, *, root: str | Path | None = None, envi
     from botlib.session.runtime import Runtime
     from botlib.session.starting import start
     from botlib.session.venues import open_venue
+    from botlib.warmup import warm_up
 
     params.require_enabled()
     if params.kind == "live" and confirm is None:
@@ -174,6 +176,7 @@ def start_session(params: SessionParams, *, root: str | Path | None = None, envi
         found = dict(os.environ if environ is None else environ)
         venue = None
         try:
+            warm_up(lambda line: sys.stderr.write(f"{line}\n"))  # a decision would wait for it, and be late
             venue = open_venue(params, base, found, env_file=env_file or (base / ".env" if environ is None else None))
             started = start(params, venue, root=base, run_folder=run_folder, environ=found, take_over=take_over,
                             confirm=confirm, waive=waive)

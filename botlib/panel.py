@@ -38,7 +38,7 @@ _SHOWN: deque[Panel] = deque()
 
 _SAID = {"stop": "Stop: asked for. The session ends after the pass under way.",
          "reduce-only": "Reduce only: asked for. Entries are cancelled, exits go on.",
-         "kill": "Kill: asked for. Trading halts until a person lifts it: python -m botlib live kill --clear"}
+         "kill": "Kill: asked for. Trading halts until a person lifts it: python -m botlib kill --clear"}
 
 
 def show(session: Session | None = None, *, db: str | os.PathLike[str] | None = None, account: str | None = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from botlib.errors import InputError
 
 if TYPE_CHECKING:
     from botlib.repository import Repository
-    from botlib.repository.rows import LedgerRow, RequestRow, SafetyRow, SessionRow
+    from botlib.repository.rows import LeaseRow, LedgerRow, RequestRow, SafetyRow, SessionRow
 
 MARKS, SIGNALS, EVENTS, ORDERS = 240, 5, 8, 40
 """Newest rows that are read."""
@@ -107,22 +106,19 @@ def read(repository: Repository, session_id: str) -> Status:
         signals=signals[signals["purpose"] != "protect"].tail(SIGNALS),
         orders=repository.orders(ledger.id, working=True, limit=ORDERS),
         events=events[~events["kind"].isin(_SILENT)].tail(EVENTS),
-        waiting=repository.requests(ledger.account_id), gone=session.status == "running" and _gone(session))
+        waiting=repository.requests(ledger.account_id),
+        gone=session.status == "running" and _gone(session, repository.lease(ledger.account_id)))
 
 
-def _gone(session: SessionRow) -> bool:
-    """Whether the process of a session of this host has ended; of another host nobody here can tell."""
-    from botlib.repository.hosts import here
+def _gone(session: SessionRow, lease: LeaseRow | None) -> bool:
+    """Whether the process of a session has ended. Of one on another host that has the account nobody here can tell."""
+    from botlib.repository.hosts import here, process_mark
+    from botlib.repository.lives import life_of
 
-    if session.pid is None or session.host != here().host:
+    me = here()
+    if lease is None and session.host != me.host:
         return False
-    try:
-        os.kill(session.pid, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
+    return life_of(lease, session, me, process_mark) == "died"
 
 
 def event_words(kind: str, data: Mapping[str, Any]) -> str:

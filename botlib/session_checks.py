@@ -59,9 +59,9 @@ def _check_time(params: SessionParams) -> None:
         raise InputError(f"poll_seconds = {params.poll_seconds:g} is longer than a bar of interval = "
                          f"{params.interval!r}: bars would be missed. Give {60 * minutes} or less.")
     stepped = params.venue == "sandbox"  # the exchange waits for the session
-    if params.late_grace_seconds < params.poll_seconds and not params.trade_late and not stepped:
-        raise InputError(f"late_grace_seconds = {params.late_grace_seconds:g} is below poll_seconds = "
-                         f"{params.poll_seconds:g}: a decision made between two passes could be too late to be sent. "
+    if params.late_grace_seconds <= params.poll_seconds and not params.trade_late and not stepped:
+        raise InputError(f"late_grace_seconds = {params.late_grace_seconds:g} is not above poll_seconds = "
+                         f"{params.poll_seconds:g}: a decision of the last pass in time would be too late to be sent. "
                          "Raise the first or lower the second.")
 
 

@@ -50,7 +50,7 @@ class SessionParams(RunParams):
         "keep", description="when a session ends: keep all, cancel-entries that still work, or flatten its positions")
     trade_late: bool = Field(False, description="true: decisions that come after the grace are sent all the same")
     late_grace_seconds: float = Field(
-        60.0, ge=0.0, le=86_400.0, description="seconds after the next bar's open in which a decision is still sent")
+        90.0, ge=0.0, le=86_400.0, description="seconds after the next bar's open in which a decision is still sent")
     daily_delay_minutes: float = Field(
         20.0, ge=0.0, le=240.0, description="minutes after the close from which a daily bar counts as final")
     replay_start: str | None = Field(

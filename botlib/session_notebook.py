@@ -7,7 +7,6 @@ a headless run.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from botlib.errors import InputError
@@ -56,12 +55,7 @@ def record_of(session: Session | Recorded) -> SessionRecord:
 
     if isinstance(session, Recorded):
         return session.record
-    record = open_record(session.params, session.started.session_id, session.root)
-    summary = session.summary
-    if summary is None:
-        return record
-    parity = "" if summary.parity is None else str(summary.parity)
-    return replace(record, parity=parity, unexplained=tuple(summary.unexplained))
+    return open_record(session.params, session.started.session_id, session.root)
 
 
 def finish(record: SessionRecord, output_dir: str = "") -> None:

@@ -1,4 +1,7 @@
-"""The command line as a person has it: real processes, a local exchange in one of its own, a terminal that types."""
+"""The command line as a person has it: real processes, a local exchange in one of its own, a terminal that types.
+
+``fresh``: a process that starts from nothing, as in a shell, instead of a fork of one that has botlib loaded.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,17 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
-import sys
 import time
 import urllib.request
 from pathlib import Path
 
+import forked
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
 HOLD = '''\
 from dataclasses import dataclass
 
@@ -53,24 +60,23 @@ class Shell:
         self.write("hold.py", HOLD)
         self.write("parameters/hold.yaml", PARAMETERS)
         keep = {k: v for k, v in os.environ.items() if not k.startswith(("APCA_", "BOTLIB_"))}
-        package = str(Path(__file__).resolve().parents[1])
-        self.environ = keep | {"PYTHONPATH": package, "XDG_STATE_HOME": str(folder / "state")}
-        self.processes: list[subprocess.Popen[str]] = []
+        self.environ = keep | {"PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(folder / "state")}
+        self.processes: list[forked.Forked] = []
 
     def write(self, name: str, text: str) -> Path:
         path = self.folder / name
         path.write_text(text, encoding="utf-8")
         return path
 
-    def run(self, line: str, *, timeout: float = 240.0, **environ: str) -> subprocess.CompletedProcess[str]:
+    def run(self, line: str, *, fresh: bool = False, timeout: float = 240.0,
+            **environ: str) -> subprocess.CompletedProcess[str]:
         """Type a command and wait; nobody sits at its input."""
-        return subprocess.run([sys.executable, "-m", "botlib", *line.split()], cwd=self.folder, text=True,
-                              capture_output=True, stdin=subprocess.DEVNULL, timeout=timeout,
-                              env=self.environ | environ, check=False)
+        return forked.run(["-m", "botlib", *line.split()], self.folder, self.environ | environ, timeout=timeout,
+                          fresh=fresh)
 
-    def start(self, line: str, **environ: str) -> Running:
+    def start(self, line: str, *, fresh: bool = False, **environ: str) -> Running:
         """Start a command in the background."""
-        return Running(self, line, environ)
+        return Running(self, line, environ, fresh)
 
     def end(self) -> None:
         """End what still runs."""
@@ -83,12 +89,11 @@ class Shell:
 class Running:
     """A command that runs; what it has said is in ``text``."""
 
-    def __init__(self, shell: Shell, line: str, environ: dict[str, str]) -> None:
+    def __init__(self, shell: Shell, line: str, environ: dict[str, str], fresh: bool) -> None:
         self._file = shell.folder / f"said-{len(shell.processes)}.txt"
-        with self._file.open("w") as out:
-            self.process = subprocess.Popen([sys.executable, "-u", "-m", "botlib", *line.split()], cwd=shell.folder,
-                                            text=True, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                                            env=shell.environ | environ)
+        self._file.touch()
+        self.process = forked.Forked(["-m", "botlib", *line.split()], shell.folder, shell.environ | environ,
+                                     out=self._file, fresh=fresh)
         shell.processes.append(self.process)
 
     @property
@@ -109,14 +114,15 @@ class Running:
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 class Exchange:
     """``python -m botlib sandbox`` in a process of its own, moved step by step."""
 
-    def __init__(self, shell: Shell, words: str = "--symbols AAPL MSFT --start 2012-06-01") -> None:
-        self.running = shell.start(f"sandbox --port 0 {words}")
+    def __init__(self, shell: Shell, words: str = "--symbols AAPL MSFT --start 2012-06-01", *,
+                 fresh: bool = False) -> None:
+        self.running = shell.start(f"sandbox --port 0 {words}", fresh=fresh)
         self.url = re.search(r"^exchange +(\S+)$", self.running.until("Ctrl-C ends it"), re.MULTILINE)[1]
         self.environ = {"APCA_API_KEY_ID": "local", "APCA_API_SECRET_KEY": "local-secret",
                         "APCA_API_BASE_URL": self.url, "NO_PROXY": "127.0.0.1,localhost"}
@@ -132,24 +138,51 @@ class Exchange:
         return AlpacaBroker(AlpacaConfig.from_env(environ=self.environ, env_file=None))
 
 
-def typed(shell: Shell, line: str, *answers: str, timeout: float = 240.0, **environ: str) -> tuple[str, int]:
+def typed(shell: Shell, line: str, *answers: str, fresh: bool = False, timeout: float = 240.0,
+          **environ: str) -> tuple[str, int]:
     """Run a command at a terminal and type an answer after each prompt; what was shown, and the exit code."""
-    pid, terminal = pty.fork()
-    if pid == 0:  # pragma: no cover
-        os.chdir(shell.folder)
-        os.execvpe(sys.executable, [sys.executable, "-m", "botlib", *line.split()], shell.environ | environ)
+    terminal, its = pty.openpty()
+    process = forked.Forked(["-m", "botlib", *line.split()], shell.folder, shell.environ | environ,
+                            terminal=os.ttyname(its), fresh=fresh)
+    shell.processes.append(process)
     shown, waiting, since, end = b"", list(answers), 0, time.monotonic() + timeout
     while time.monotonic() < end:
-        if select.select([terminal], [], [], 0.2)[0]:
+        over = process.poll() is not None
+        if select.select([terminal], [], [], 0.0 if over else 0.2)[0]:
             try:
-                part = os.read(terminal, 65536)
-            except OSError:
+                shown += os.read(terminal, 65536)
+            except OSError:  # hung up
                 break
-            if not part:
-                break
-            shown += part
+        elif over:
+            break
         if waiting and shown[since:].endswith(b"> "):
             since = len(shown)
             os.write(terminal, waiting.pop(0).encode() + b"\n")
-    os.close(terminal)
-    return shown.decode(), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    code = process.wait(60)
+    for number in (its, terminal):
+        os.close(number)
+    return shown.decode(), code
+
+
+@pytest.fixture
+def shell(tmp_path):
+    made = Shell(tmp_path)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def clone(shell):
+    """A project with the parameters and notebooks that ship."""
+    for folder in ("parameters", "notebooks"):
+        for file in (ROOT / folder).glob("*.*"):
+            if file.suffix in {".yaml", ".ipynb"}:
+                (shell.folder / folder).mkdir(exist_ok=True)
+                shutil.copy(file, shell.folder / folder)
+    (shell.folder / "outputs").mkdir()
+    return shell
+
+
+def lines(text: str, tag: str) -> list[str]:
+    """Those of one kind."""
+    return [line for line in text.splitlines() if line.startswith(f"[{tag}]")]

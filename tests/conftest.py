@@ -69,18 +69,6 @@ def chromium() -> str:
     return found
 
 
-LONG = ("test_cli_live", "test_panel_browser", "test_session_crash", "test_session_faults", "test_session_recovery",
-        "test_session_runs", "test_session_runtime")
-"""Files of tests that take minutes each."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the long ones."""
-    for item in items:
-        if item.path.stem in LONG:
-            item.add_marker(pytest.mark.long)
-
-
 def pytest_make_parametrize_id(val: object) -> str | None:
     """Bytes in the name of a test are unreadable, and compressed ones hold the time: no two processes would agree."""
     return f"{len(val)} bytes" if isinstance(val, bytes) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import nbformat
+import pytest
 
 CELL = '''\
 name = "backtest"  # label of the run
@@ -68,3 +69,20 @@ def runs(project: Path, kind: str = "backtest") -> list[Path]:
     """Everything in the outputs folder of a kind, hidden work folders included."""
     folder = project / "outputs" / kind
     return sorted(folder.iterdir()) if folder.exists() else []
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory):
+    """Account locks of these tests' own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+def texts(notebook):
+    """What its cells have put out."""
+    found = []
+    for cell in nbformat.read(notebook, as_version=4).cells:
+        for out in cell.get("outputs", []):
+            found.append(out.get("text", "") + str(out.get("data", {}).get("text/plain", "")))
+    return "\n".join(found)

@@ -1,42 +1,18 @@
-"""The commands of sessions, in real processes: on the exchange within, on one of its own, at a terminal."""
+"""The commands of sessions: what is refused, and sessions on an exchange in a process of its own, from other shells."""
 
 from __future__ import annotations
 
 import re
 import shlex
-import shutil
-from pathlib import Path
 
 import cli_helpers as helpers
 import pytest
+from cli_helpers import lines, shell  # noqa: F401
 
 import botlib
 from botlib import cli
 
-ROOT = Path(__file__).resolve().parent.parent
-PAPER = "live paper --config parameters/paper.yaml --symbols AAPL MSFT --period 60d --interval 1d --iterations 3"
-LIVE = ("live trading --config parameters/live.yaml --symbols AAPL --enable-live --max-drawdown 5.0 "
-        "--max-daily-loss 2.0")
-
-
-@pytest.fixture
-def shell(tmp_path):
-    made = helpers.Shell(tmp_path)
-    yield made
-    made.end()
-
-
-@pytest.fixture
-def clone(shell):
-    """A project with the parameters and notebooks that ship."""
-    for folder in ("parameters", "notebooks"):
-        for file in (ROOT / folder).glob("*.*"):
-            if file.suffix in {".yaml", ".ipynb"}:
-                (shell.folder / folder).mkdir(exist_ok=True)
-                shutil.copy(file, shell.folder / folder)
-    (shell.folder / "outputs").mkdir()
-    return shell
-
+# ruff: noqa: F811
 
 # --- what is refused ------------------------------------------------------------------------------------------------
 
@@ -104,155 +80,21 @@ def test_every_command_has_help_with_examples_that_are_understood(capfd):
     assert examples > 15
 
 
-# --- sessions on the exchange within --------------------------------------------------------------------------------
-
-
-def _lines(text: str, tag: str) -> list[str]:
-    return [line for line in text.splitlines() if line.startswith(f"[{tag}]")]
-
-
-@pytest.mark.slow
-def test_the_paper_command_as_it_is_written(clone):
-    done = clone.run(PAPER)
-    assert done.returncode == 0, done.stderr
-    first, *_ = done.stdout.splitlines()
-    assert first.startswith("[VENUE] local exchange")
-    assert len(_lines(done.stdout, "PORTFOLIO")) == 3
-    assert re.search(r"Cash: \$100,000\.00 \| Equity: \$100,000\.00", done.stdout)
-    assert len(_lines(done.stdout, "PARITY")) == len(_lines(done.stdout, "END")) == 1
-    notebook = re.search(r"^notebook +(\S+)$", done.stdout, re.MULTILINE)[1]
-    assert (clone.folder / notebook).is_file()
-    assert (clone.folder / "trades.sqlite").stat().st_mode & 0o077 == 0
-    status = clone.run("live status")
-    assert status.returncode == 0
-    assert "ended, success" in status.stdout
-    again = clone.run(PAPER + " --no-notebook")
-    assert again.returncode == 0, again.stderr
-    without = [line for line in again.stdout.splitlines() if "notebook" not in line]
-    assert without == [line for line in done.stdout.splitlines() if line and "notebook" not in line]
-    assert clone.run("status").returncode == 0  # two ledgers of one account: the latest is meant
-    assert clone.run("verify").stdout.count("unbroken chain") == 2
-
-
-@pytest.mark.slow
-def test_the_parity_session_has_every_kind_of_exit(clone):
-    done = clone.run("live paper --config parameters/parity.yaml --quiet --no-notebook")
-    assert done.returncode == 0, done.stderr
-    (said,) = _lines(done.stdout, "PARITY")
-    counts = {name: int(n) for n, name in re.findall(r"(\d+) (order|fill|stop|target|signal exit)s?\b", said)}
-    assert counts["fill"] >= 50
-    assert min(counts[name] for name in ("order", "stop", "target", "signal exit")) >= 5
-    assert "each equal in price and quantity to the backtest" in said
-    assert _lines(done.stdout, "PORTFOLIO") == []
-    trades = clone.run("trades --db outputs/parity.sqlite --limit 1000").stdout
-    assert len(_lines(trades, "TRADE")) == counts["fill"]
-    aapl = clone.run("trades --db outputs/parity.sqlite --symbol AAPL --limit 3").stdout
-    assert len(_lines(aapl, "TRADE")) == 3
-    assert all("AAPL" in line for line in [*_lines(aapl, "TRADE"), _lines(aapl, "PROFIT")[0]])
-
-
-@pytest.mark.slow
-def test_a_kill_by_the_limits_ends_with_code_3(clone):
-    clone.write("parameters/tight.yaml", "safety: {max_drawdown_pct: 0.5, max_daily_loss_pct: 0.5, on_kill: flatten}\n")
-    done = clone.run("live paper --config parameters/parity.yaml parameters/tight.yaml --no-notebook --db t.sqlite")
-    assert done.returncode == 3, done.stderr
-    assert "KILL" in done.stdout
-    status = clone.run("status --db t.sqlite").stdout
-    assert "KILLED, until python -m botlib kill --clear" in status
-    asked = clone.run("kill --clear --db t.sqlite")
-    assert (asked.returncode, asked.stdout) == (2, "")
-    assert "here nobody can" in asked.stderr
-    assert clone.run("kill --clear --yes --db t.sqlite").returncode == 0
-    assert "KILLED" not in clone.run("status --db t.sqlite").stdout
-    assert "nothing was reset" in clone.run("kill --clear --db t.sqlite").stdout
-    killed = clone.run("kill --reason news --db t.sqlite")
-    assert killed.returncode == 0
-    assert "latched" in killed.stdout and "gone with it" in killed.stdout
-    assert "news" in clone.run("status --db t.sqlite").stdout
-    flat = clone.run("flatten --db t.sqlite")
-    assert flat.returncode == 2
-    assert "gone with it" in flat.stderr
-    stopped = clone.run("stop --db t.sqlite")
-    assert stopped.returncode == 0
-    assert "nothing to stop" in stopped.stdout
-
-
-@pytest.mark.slow
-def test_a_crash_of_the_strategy_ends_with_code_1_and_one_sentence(clone):
-    clone.write("bad.py", helpers.HOLD.replace("return np.full", "1 / 0\n        return np.full"))
-    done = clone.run("live paper --strategy bad.py:Hold --no-notebook --iterations 3")
-    assert done.returncode == 1
-    assert "ZeroDivisionError" in done.stderr
-    assert done.stderr.count("\n") == 1
-
-
-# --- live -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_live_needs_a_person_at_a_terminal(clone):
-    done = clone.run(LIVE + " --no-notebook --iterations 5")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "live trading refused" in done.stderr
-    assert done.stderr.count("\n") == 1
-    shown, code = helpers.typed(clone, LIVE + " --no-notebook --iterations 5", "")
-    assert code == 2
-    assert "--waive backtest look-ahead paper-sessions" in shown
-    names = "backtest look-ahead paper-sessions"
-    shown, code = helpers.typed(clone, LIVE + " --no-notebook --iterations 5", names, "yes i understand")
-    assert code == 2
-    assert "max_drawdown_pct 5, max_daily_loss_pct 2" in shown and "AAPL" in shown
-    assert "live trading refused" in shown
-    shown, code = helpers.typed(clone, LIVE + " --no-notebook --iterations 5", names, "YES I UNDERSTAND")
-    assert code == 0, shown
-    assert "(LIVE session)" in shown
-    assert len(re.findall(r"\[PORTFOLIO\]", shown)) == 5
-    assert "mean_reversion_momentum" in clone.run("status").stdout
-
-
-@pytest.mark.slow
-def test_the_live_command_as_it_is_written_and_an_arm_for_the_scheduler(clone):
-    names = "backtest look-ahead paper-sessions"
-    shown, code = helpers.typed(clone, LIVE, names, "YES I UNDERSTAND")
-    assert code == 0, shown
-    assert "notebook  outputs/live/" in shown
-    until = "2126-01-01"
-    shown, code = helpers.typed(clone, LIVE.replace("trading", "arm") + f" --until {until}", "YES I UNDERSTAND")
-    assert code == 2
-    assert "at most 31 days" in shown
-    import pandas as pd
-
-    until = f"{pd.Timestamp.now('UTC') + pd.Timedelta(days=5):%Y-%m-%d}"
-    line = LIVE.replace("trading", "arm") + f" --until {until} --waive {names}"
-    assert clone.run(line).returncode == 2  # nobody can type
-    shown, code = helpers.typed(clone, line, "YES I UNDERSTAND")
-    assert code == 0, shown
-    assert clone.run("live arms").stdout.count(f"{names.replace(' ', ', ')}") == 2
-    done = clone.run(LIVE + " --iterations 2 --no-notebook")
-    assert done.returncode == 0, done.stderr
-    again = clone.run(LIVE + " --iterations 2 --no-notebook")
-    assert again.returncode == 2
-    assert "used up" in again.stderr
-    other = clone.run(LIVE.replace("5.0", "9.0") + " --iterations 2 --no-notebook")
-    assert other.returncode == 2
-    assert clone.run("live disarm").returncode == 0
-
-
 # --- an exchange in a process of its own ----------------------------------------------------------------------------
 
 
 @pytest.mark.slow
 def test_a_session_is_watched_asked_and_ended_from_another_shell(shell):
-    exchange = helpers.Exchange(shell)
-    running = shell.start("live paper --config parameters/hold.yaml", **exchange.environ)
+    exchange = helpers.Exchange(shell, fresh=True)
+    running = shell.start("live paper --config parameters/hold.yaml", fresh=True, **exchange.environ)
     running.until(r"\[SIGNAL\] BUY", 2)
     assert running.text.startswith("[VENUE] local exchange at http")
     exchange.step()
     running.until(r"\[TRADE\] BUY \d+ (AAPL|MSFT) @ \$", 2)
-    status = shell.run("status").stdout
+    status = shell.run("status", fresh=True).stdout
     assert f"running, process {running.process.pid}" in status
     assert re.findall(r"^\[POSITION\] (\d+) (AAPL|MSFT)$", status, re.MULTILINE)
-    assert len(_lines(status, "ORDER")) == 4  # a stop and a target for each
+    assert len(lines(status, "ORDER")) == 4  # a stop and a target for each
     second = shell.run("live paper --config parameters/hold.yaml --db other.sqlite", **exchange.environ)
     assert second.returncode == 2
     assert "One account, one session" in second.stderr
@@ -260,7 +102,7 @@ def test_a_session_is_watched_asked_and_ended_from_another_shell(shell):
     refused = shell.run("reconcile --accept --reason x", **exchange.environ)
     assert refused.returncode == 2
     assert "stop it first" in refused.stderr
-    killed = shell.run("kill --reason news")
+    killed = shell.run("kill --reason news", fresh=True)
     assert killed.returncode == 0, killed.stderr
     assert "carried out" in killed.stdout
     running.until("HALTED: kill asked for by")
@@ -268,8 +110,13 @@ def test_a_session_is_watched_asked_and_ended_from_another_shell(shell):
     assert cleared.returncode == 0, cleared.stderr
     flat = shell.run("flatten")
     assert flat.returncode == 0, flat.stderr
+    sales = lines(flat.stdout, "ORDER")  # and neither stops nor targets any more
+    assert len(sales) == 2
+    assert all(re.fullmatch(r"\[ORDER\] SELL \d+ (AAPL|MSFT) \(exit, \w+\)", line) for line in sales), sales
+    assert "the session goes on and may buy again at its next decision: python -m botlib stop ends it" in flat.stdout
     exchange.step()
     running.until(r"\[TRADE\] SELL", 2)
+    running.until(r"Positions: 0")
     stopped = shell.run("live stop")
     assert stopped.returncode == 0, stopped.stderr
     assert "[STOP] ended: user-cancelled" in stopped.stdout
@@ -344,7 +191,7 @@ def test_what_was_traded_by_hand_is_listed_and_accepted(shell):
     assert shell.run("reconcile", **exchange.environ).returncode == 0
     done = shell.run("live paper --config parameters/hold.yaml --iterations 2", **exchange.environ)
     assert done.returncode == 0, done.stdout
-    assert f"{held['AAPL'] - 5:g} AAPL, {held['MSFT']:g} MSFT" in _lines(done.stdout, "END")[0]
+    assert f"{held['AAPL'] - 5:g} AAPL, {held['MSFT']:g} MSFT" in lines(done.stdout, "END")[0]
     protected = {o.qty for o in broker.open_orders() if o.symbol == "AAPL"}
     assert protected == {held["AAPL"] - 5}
     assert shell.run("verify").returncode == 0

@@ -78,6 +78,18 @@ def test_of_several_accounts_one_must_be_named():
     assert choose(found, "aaa", "db").ledger.id == 1
 
 
+def test_accounts_that_went_with_their_exchange_are_in_nobodys_way():
+    first, second = subject(1, "aaa-111", venue="sandbox"), subject(2, "bbb-222", "died", venue="sandbox")
+    assert choose([second, first], None, "db") is second
+    assert choose([second, first], "aaa", "db") is first
+    real = subject(3, "ccc-333", venue="alpaca")
+    with pytest.raises(InputError, match="has 2 accounts.*ccc-333 on sandbox .no session.; bbb-222") as refused:
+        choose([first, second, real], None, "db")
+    assert "aaa-111" not in str(refused.value)
+    runs = subject(4, "ddd-444", "running", venue="sandbox")
+    assert choose([first, second, runs], None, "db") is runs
+
+
 @pytest.mark.parametrize(("wanted", "said"), [("ccc", "is none of"), ("a", "could be several of")])
 def test_a_name_that_is_none_or_several_is_refused(wanted, said):
     found = [subject(1, "aaa-111"), subject(2, "abb-222")]

@@ -5,6 +5,7 @@ Each rule is shown refusing and letting through.
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import forked
 import pandas as pd
 import pytest
 from venue_helpers import daily, until
@@ -347,18 +349,17 @@ session.join(lambda line: print(line, flush=True))
 
 def killed(desk: Desk, **values: Any) -> None:
     """A session in a process of its own, killed while it waits for its second pass."""
-    params = desk.params(iterations=0, poll_seconds=60.0, **values)
-    process = subprocess.Popen([sys.executable, "-c", _RUN, json.dumps(params.plain()), str(desk.root),
-                                json.dumps(desk.exchange.environ)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               stdin=subprocess.DEVNULL, text=True, cwd=desk.root)
-    said = []
-    for line in process.stdout:
-        said.append(line)
-        if line.startswith("[PORTFOLIO]"):
-            break
-    process.send_signal(signal.SIGKILL)
-    _, error = process.communicate(timeout=30)
-    assert said and said[-1].startswith("[PORTFOLIO]"), error
+    params, out = desk.params(iterations=0, poll_seconds=3_600.0, **values), desk.root / "said.txt"
+    out.write_text("", encoding="utf-8")
+    (desk.root / "killed.py").write_text(_RUN, encoding="utf-8")
+    words = ["killed.py", json.dumps(params.plain()), str(desk.root), json.dumps(desk.exchange.environ)]
+    process = forked.Forked(words, desk.root, os.environ, out=out)
+    try:
+        until(lambda: process.poll() is not None or "[PORTFOLIO]" in out.read_text(encoding="utf-8"), 120.0)
+    finally:
+        process.kill()
+        code = process.wait()
+    assert code == -signal.SIGKILL, out.read_text(encoding="utf-8")
     with desk.open() as repository:
         assert "running" in set(repository.sessions()["status"])  # its end was never written down
 
@@ -552,22 +553,30 @@ def test_real_servers_are_seen_as_they_are(tmp_path, monkeypatch):
         said = {}
         for name in kinds:
             monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / name))
-            found = until(live_evidence.running_servers, 60.0)
-            until(lambda port=found[0]["port"]: _answers(port), 60.0)
+            found = until(live_evidence.running_servers, 120.0)
+            until(lambda port=found[0]["port"]: _answers(port), 120.0)
             said[name] = live_evidence.exposures(live_evidence.running_servers())
     finally:
         for one in running:
             one.terminate()
         for one in running:
-            one.wait(30)
+            try:
+                one.wait(60)
+            except subprocess.TimeoutExpired:
+                one.kill()
+                one.wait()
     assert said["shut"] == "" and said["no-token"] == "the Jupyter server has neither token nor password"
     assert "open" not in said or said["open"].startswith("the Jupyter server listens on ")
     assert live_evidence.running_servers() == []  # they are gone
 
 
 def _answers(port: int) -> bool:
+    """Over HTTP, not only at its socket: a signal to a server whose loop does not run yet is lost."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5.0)
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1.0):
-            return True
-    except OSError:
+        connection.request("GET", "/api")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
         return False
+    finally:
+        connection.close()

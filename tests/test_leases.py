@@ -95,7 +95,7 @@ def test_a_second_session_in_this_process_is_refused(repository, folder):
 def test_a_living_process_is_refused_and_a_killed_one_taken_over(repository, db, folder, tmp_path):
     holder = start(tmp_path, HOLD, db, folder, "s-1")
     say_when(holder, "held")
-    with pytest.raises(LeaseRefused, match=rf"process {holder.pid} on this host.*python -m botlib live stop"):
+    with pytest.raises(LeaseRefused, match=rf"process {holder.pid} on this host.*python -m botlib stop"):
         take(repository, folder, "s-2", take_over=True)  # a person's word does not end what lives here
     end(holder)
     lease = take(repository, folder, "s-2")

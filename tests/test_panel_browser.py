@@ -37,16 +37,21 @@ def opened(browser, url, token, name, workspace):
     return page
 
 
+def saved(url, token, path):
+    with urllib.request.urlopen(f"{url}/api/contents/{path}?content=0&token={token}", timeout=10) as answer:
+        return json.load(answer)["last_modified"]
+
+
 def as_of(page):
     return page.locator(".botlib-as-of").first.text_content()
 
 
-def moves(page, seconds=15):
+def moves(page, seconds=START_SECONDS):
     before = as_of(page)
     _wait(lambda: page.wait_for_timeout(200) or as_of(page) != before, seconds, lambda: f"still as of {before}")
 
 
-def says(page, words, seconds=15):
+def says(page, words, seconds=START_SECONDS):
     page.wait_for_function(f"() => {VIEW} && {VIEW}.textContent.includes('{words}')", timeout=1000 * seconds)
 
 
@@ -72,8 +77,9 @@ def test_a_panel_moves_survives_a_reload_is_seen_elsewhere_and_stops_the_session
         page.get_by_role("button", name="Kill …").click()
         page.get_by_role("button", name="No", exact=True).click()  # it asks once more, and nothing has happened
         page.screenshot(path=tmp_path / "running.png")
+        before = saved(url, token, "notebooks/session.ipynb")
         page.keyboard.press("Control+s")
-        page.wait_for_timeout(2_000)
+        _wait(lambda: saved(url, token, "notebooks/session.ipynb") != before, START_SECONDS, lambda: "not saved")
         page.reload()
         page.wait_for_selector(".botlib-panel", timeout=1000 * START_SECONDS, state="attached")
         moves(page)  # though the kernel waits in its cell

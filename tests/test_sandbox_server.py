@@ -659,6 +659,20 @@ def test_the_clock_moves_an_accelerated_market_to_its_end():
         assert venue.exchange.bar == 39
 
 
+def test_a_clock_that_is_held_stands_until_it_is_let_go():
+    venue = sandbox.running(helpers.intraday(40), speed=30_000.0).start(held=True)
+    try:
+        client = trading(venue)
+        first = client.get_clock().timestamp
+        time.sleep(0.2)  # 100 minutes
+        assert client.get_clock().timestamp == first and venue.exchange.bar == 0
+        venue.go()
+        venue.go()
+        until(lambda: venue.exchange.done)
+    finally:
+        venue.stop()
+
+
 def test_an_order_never_meets_an_open_that_has_been():
     """However late in a bar it comes, the fill is at the open of a bar that began after it."""
     bars = helpers.intraday(78)

@@ -49,7 +49,7 @@ def test_defaults_trade_nowhere_but_on_the_local_exchange():
     for params in (paper, live):
         assert (params.venue, params.enable_live, params.account, params.orders) == ("sandbox", False, None, "send")
         assert (params.iterations, params.poll_seconds, params.at_end, params.trade_late) == (0, 60.0, "keep", False)
-        assert (params.late_grace_seconds, params.daily_delay_minutes, params.feed) == (60.0, 20.0, "iex")
+        assert (params.late_grace_seconds, params.daily_delay_minutes, params.feed) == (90.0, 20.0, "iex")
         assert (params.replay_start, params.replay_cash, params.replay_seed, params.speed) == (None, 100_000.0, 0, None)
         assert (params.db, params.on_event, params.ping_env) == ("trades.sqlite", None, "BOTLIB_PING_URL")
         assert params.capital is None
@@ -234,8 +234,9 @@ def test_live_starts_only_when_it_is_enabled():
     (ALPACA | {"speed": 60.0}, "speed = 60.0 belongs to the local exchange"),
     (ALPACA | {"interval": "15m", "feed": "delayed_sip"}, "feed = 'delayed_sip' with interval = '15m': its bars come "
      "15 minutes late, too late for a decision; take feed iex or sip, or interval 1d."),
-    (ALPACA | {"interval": "15m", "late_grace_seconds": 30.0}, "late_grace_seconds = 30 is below poll_seconds = 60: a "
-     "decision made between two passes could be too late to be sent. Raise the first or lower the second."),
+    (ALPACA | {"interval": "15m", "late_grace_seconds": 30.0}, "late_grace_seconds = 30 is not above poll_seconds = "
+     "60: a decision of the last pass in time would be too late to be sent. Raise the first or lower the second."),
+    (ALPACA | {"interval": "15m", "late_grace_seconds": 60.0}, "late_grace_seconds = 60 is not above poll_seconds"),
     (ALPACA | {"provider_options": {"feed": "sip"}}, "provider_options.feed = 'sip': a session has one feed, for bars "
      "and orders; give it as feed and take it out here."),
     ({"provider": "alpaca", "provider_options": {"account": "x"}}, "provider_options.account = 'x': a session has one "

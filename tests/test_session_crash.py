@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 
+import forked
 import pytest
 from session_world import World, clean, folder  # noqa: F401
+from venue_helpers import until
 
 from botlib import live, sandbox
 from botlib.errors import LeaseRefused
@@ -191,10 +192,10 @@ def place(folder, monkeypatch):
         yield world, venue
 
 
-def process(world, venue, die: str = "never:1", iterations: int = 1, **more: str) -> subprocess.CompletedProcess:
+def process(world, venue, die: str = "never:1", iterations: int = 1, *, fresh: bool = False,
+            **more: str) -> subprocess.CompletedProcess[str]:
     environ = os.environ | venue.environ | {"DIE": die, **more}
-    return subprocess.run([sys.executable, "session.py", str(world.folder), str(iterations)], cwd=world.folder,
-                          env=environ, capture_output=True, text=True, timeout=120, check=False)
+    return forked.run(["session.py", str(world.folder), str(iterations)], world.folder, environ, fresh=fresh)
 
 
 def here(world, venue) -> tuple[str, list[str]]:
@@ -210,7 +211,7 @@ def here(world, venue) -> tuple[str, list[str]]:
 def test_sigkill(place, die):
     """A process that is killed there, and another one that is started after it."""
     world, venue = place
-    killed = process(world, venue, die, iterations=2)
+    killed = process(world, venue, die, iterations=2, fresh=die == "accepted:1")
     assert killed.returncode == -signal.SIGKILL and "DYING" in killed.stdout, killed.stdout + killed.stderr
     status, said = here(world, venue)
     assert status == "success" and any("is taken over: it has ended" in line for line in said)
@@ -237,17 +238,14 @@ def test_a_signal_in_the_middle_of_sending(place, number):
 def test_two_processes_on_one_account(place):
     """The second one is refused with who, where and since; the first goes on."""
     world, venue = place
-    environ = os.environ | venue.environ | {"DIE": "never:1"}
-    first = subprocess.Popen([sys.executable, "session.py", str(world.folder), "0"], cwd=world.folder, env=environ,
-                             stdout=subprocess.PIPE, text=True)
+    environ, out = os.environ | venue.environ | {"DIE": "never:1"}, world.folder / "said.txt"
+    first = forked.Forked(["session.py", str(world.folder), "0"], world.folder, environ, out=out)
     try:
-        assert first.stdout is not None
-        while "[PORTFOLIO]" not in first.stdout.readline():
-            pass
+        until(lambda: first.poll() is not None or (out.exists() and "[PORTFOLIO]" in out.read_text()), 120.0)
         with pytest.raises(LeaseRefused, match=rf"\(process {first.pid} on this host, since"):
             here(world, venue)
         assert first.poll() is None
     finally:
         first.terminate()
-        said, _ = first.communicate(timeout=60)
-    assert first.returncode == 0 and "user-cancelled (SIGTERM received)" in said
+        code = first.wait()
+    assert code == 0 and "user-cancelled (SIGTERM received)" in out.read_text()

@@ -32,12 +32,12 @@ UNCLEAR = {
 
 # --- 1, 2, 3, 6, 7, 8: answers that cannot be relied on ---------------------------------------------------------------
 
-@pytest.mark.parametrize("accepted", [True, False], ids=["arrived", "did-not-arrive"])
 @pytest.mark.parametrize("name", UNCLEAR)
-def test_unclear_answers_to_orders(folder, clean, name, accepted):
-    """A third of all orders meet one: each intent has one order, and all trades are those of a session without faults.
-    """
-    world = World(folder, *(orders(**UNCLEAR[name], accepted=accepted, nth=n) for n in range(2, 15, 3)))
+def test_unclear_answers_to_orders(folder, clean, name):
+    """A third of all orders meet one, whether they arrived or not: each intent has one order, and all trades are those
+    of a session without faults."""
+    arrived = {2: True, 5: False, 8: True, 11: False, 14: False}
+    world = World(folder, *(orders(**UNCLEAR[name], accepted=accepted, nth=n) for n, accepted in arrived.items()))
     summary = world.run()
     assert summary.status == "success"
     assert len(world.faults.log) == 5

@@ -234,7 +234,10 @@ def test_a_day_begins_before_its_facts_and_a_bar_closes_after_them():
         def began(self, day, splits):
             told.append(("day", day))
 
-        def moved(self, activity, kind):
+        def theirs(self, activity):
+            return 0.0
+
+        def moved(self, activity, kind, theirs):
             told.append(("money", core.book["day_start"]))
 
         def closed(self, bars):
@@ -247,6 +250,14 @@ def test_a_day_begins_before_its_facts_and_a_bar_closes_after_them():
     assert told == [("day", 19_788), ("money", 100_500.0), ("bar", 3, 100.0), ("day", 19_789), ("bar", 4, 0.0)]
     assert [uid for _, uid in made.fills] == [1, 2] and made.days == [19_788, 19_789]
     assert core.book["cash"] == 100_500.0 - 500.0
+
+
+def test_a_dividend_is_told_of_what_is_held_or_ordered_a_split_always():
+    bars = daily(*LIST, actions=[("AAA", "2024-03-07", "cash_dividend", 0.5), ("AAA", "2024-03-08", "split", 2.0)])
+    nothing = core_of(bars.upto(1))
+    assert book(nothing, at("2024-03-08 09:00"), [], [], [], bars.actions).actions == ["AAA: split 2 for 1"]
+    both = book(begun(bars=bars), at("2024-03-08 09:00"), [], [], [], bars.actions).actions
+    assert both == ["AAA: dividend of $0.5 a share", "AAA: split 2 for 1"]
 
 
 def test_actions_of_days_that_passed_unseen_are_booked_each_on_its_day():

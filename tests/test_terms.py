@@ -16,7 +16,7 @@ OTHER = {  # a valid value for each name, different from the default
     "on_event": "notify", "ping_env": None, "orders": "shadow", "provider_options": {"x": 1}, "symbols": ["AAPL"],
     "period": "1y", "start": "2011-01-03", "end": "2012-12-31", "interval": "30m", "calendar": "XNAS",
     "regular_hours": True, "signal_adjustment": "raw", "risk": {"stop_loss_pct": 4.0}, "costs": {"slippage_bps": 3.0},
-    "capital": 5000.0, "trade_late": True, "late_grace_seconds": 90.0, "daily_delay_minutes": 30.0, "provider": "file",
+    "capital": 5000.0, "trade_late": True, "late_grace_seconds": 120.0, "daily_delay_minutes": 30.0, "provider": "file",
     "strategy": {"name": "momentum_rotation"}, "safety": {"max_drawdown_pct": 6.0},
 }
 
@@ -90,7 +90,7 @@ def test_the_hash_is_of_this_text():
     assert limits_hash(SessionParams(safety=safety)) == hashlib.sha256(text.encode()).hexdigest()
     text = ('["botlib parameters",1,{"calendar":"XNYS","costs":{"borrow_rate_pct":0,"commission_bps":0,'
             '"commission_min":0,"commission_per_share":0,"margin_rate_pct":0,"regulatory_fees":true,"slippage_bps":2,'
-            '"volume_impact_bps":0},"daily_delay_minutes":20,"feed":"iex","interval":"1d","late_grace_seconds":60,'
+            '"volume_impact_bps":0},"daily_delay_minutes":20,"feed":"iex","interval":"1d","late_grace_seconds":90,'
             '"orders":"send","period":"max","provider":"sample","provider_options":{},"regular_hours":false,'
             '"risk":{"account":"margin","fractional":false,"max_gross_exposure_pct":100,"max_position_pct":10,'
             '"stop_loss_pct":5,"take_profit_pct":10},"signal_adjustment":"split","symbols":["AAPL","IBM"],'

@@ -95,7 +95,7 @@ ROOMS = {
     "session": Room("session session.* going_live live",
                     "session_core errors wording calendars bars strategies loading rules alpaca_rules safety engine "
                     "backtest sandbox brokers providers project repository alerts config arming live_evidence "
-                    "keyboard front",
+                    "keyboard warmup front",
                     "numpy pandas"),
     "research": Room("explore", "errors wording bars", "numpy pandas", pure=True),
     "report": Room("report blotter figures *_figures research_tables style", "errors wording params bars research",

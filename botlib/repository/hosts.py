@@ -130,9 +130,12 @@ class AccountLock:
         os.close(old)
         return kept
 
-    def free(self) -> None:
-        """Give the lock back; the file stays, so that nobody locks one that is about to go. Idempotent."""
+    def free(self, *, remove: bool = False) -> None:
+        """Give the lock back; the file stays, so that nobody locks one that is about to go. Idempotent. ``remove``: it
+        goes; nobody will want this lock."""
         if self._descriptor is not None:
+            if remove:
+                self.path.unlink(missing_ok=True)
             os.close(self._descriptor)
             self._descriptor = None
 

@@ -97,14 +97,15 @@ class Lease:
             raise LeaseLost(f"Account {self.account_id}: the lease now belongs to {who}. This session must not send "
                             "anything; stop it.")
 
-    def release(self, now: pd.Timestamp) -> None:
-        """Give the account back; idempotent. A lease that was lost stays the other session's."""
+    def release(self, now: pd.Timestamp, *, gone: bool = False) -> None:
+        """Give the account back; idempotent. A lease that was lost stays the other session's. ``gone``: nobody has this
+        account any more, so that its lock's file goes, too."""
         try:
             with self._repository.writing() as tx:
                 tx.connection.execute(_RELEASE, {"b_account": self.account_id, "b_session": self.session_id,
                                                  "b_takes": self._takes, "b_now": ns(now)})
         finally:
-            self._lock.free()
+            self._lock.free(remove=gone)
 
 
 def _take_row(repository: Repository, row: dict[str, Any], take_over: bool) -> tuple[int, str]:
@@ -153,9 +154,9 @@ def _who(row: LeaseRow) -> str:
 
 def _refusal(found: LeaseRow, row: dict[str, Any]) -> str:
     if found.host == row["host"]:
-        what = "Stop it first: python -m botlib live stop"
+        what = "Stop it first: python -m botlib stop"
     else:
-        what = ("Stop it there: python -m botlib live stop. Only when you know that it is dead: start here with "
+        what = ("Stop it there: python -m botlib stop. Only when you know that it is dead: start here with "
                 "--take-over")
     return f"Account {row['account_id']} is being traded by {_who(found)}. One account, one session. {what}."
 

@@ -203,9 +203,11 @@ class Reading:
         """What moved cash or shares beside fills."""
         return self._history(_t.activities, "time", ledger_id, None, since, until, limit)
 
-    def externals(self, ledger_id: int) -> pd.DataFrame:
-        """Shares that persons said are not the ledger's."""
-        return self._history(_t.externals, "time", ledger_id, None, None, None, None)
+    def externals(self, ledger_id: int, after: int = 0) -> pd.DataFrame:
+        """Shares that persons said are not the ledger's; those with a number above ``after``."""
+        c, columns = _t.externals.c, columns_of(_t.externals, "ledger_id", "seal", "opening")
+        query = select(*columns).where(c.ledger_id == ledger_id, c.id > after)
+        return self._newest(query, [c.time, c.id], None, columns)
 
     def sessions(self, ledger_id: int | None = None, limit: int | None = None) -> pd.DataFrame:
         """Sessions by their start, of one ledger or of all."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import uuid
 from collections.abc import Callable
 from fractions import Fraction
@@ -14,6 +15,7 @@ from botlib.sandbox.formats import local
 from botlib.sandbox.market_data import MarketData
 from botlib.sandbox.messages import Query, Request, Response, answer, bad_request, checked_symbol, decoded, encoded
 
+_EPOCH = dt.date(1970, 1, 1)
 _ACTIONS = uuid.UUID("11cfd108-292e-4cc6-bfbf-5999cdbc4029")
 ACTION_TYPES = ("reverse_split forward_split unit_split cash_dividend stock_dividend spin_off cash_merger stock_merger "
                 "stock_and_cash_merger redemption name_change worthless_removal rights_distribution partial_call "
@@ -54,7 +56,7 @@ class Actions:
         symbols = {checked_symbol(word, every) for word in query.words("symbols")} or every
         rows = []
         for symbol in sorted(symbols & every):
-            table = self.market.actions(symbol)
+            table = self.market.actions(symbol, (today - _EPOCH).days)  # in the night before the session, too
             for row in () if table is None else table.itertuples():
                 kind, made = _action(row)
                 inside = start.isoformat() <= made["process_date"] <= end.isoformat()

@@ -81,12 +81,13 @@ class MarketData:
             self._views[timeframe] = _view(self.exchange, timeframe)
         return self._views[timeframe]
 
-    def actions(self, symbol: str) -> pd.DataFrame | None:
-        """Its corporate actions with an ex-date by today's session, by ex-date; None when there are none."""
+    def actions(self, symbol: str, day: int = 0) -> pd.DataFrame | None:
+        """Its corporate actions with an ex-date by today's session, or by a later ``day`` (days since 1970-01-01), by
+        ex-date; None when there are none."""
         if symbol not in self._actions:
             return None
         table, days = self._actions[symbol]
-        count = int(days.searchsorted(self.today, side="right"))
+        count = int(days.searchsorted(max(self.today, day), side="right"))
         return table.iloc[:count] if count else None
 
     def series(self, symbol: str, timeframe: Timeframe, how: str = "raw") -> Series:

@@ -46,6 +46,8 @@ class Server:
         Bound to a loopback address; `serve` closes it.
     pace : Pace, optional
         What moves the market; without one, control calls do.
+    held : bool
+        Whether the pace waits for `go`.
     symbol_limit, connection_limit : int or None
         Of the market data stream.
     sip : bool
@@ -54,11 +56,14 @@ class Server:
         How long the market data stream waits for the keys.
     """
 
-    def __init__(self, host: Host, listener: socket.socket, *, pace: Pace | None = None,
+    def __init__(self, host: Host, listener: socket.socket, *, pace: Pace | None = None, held: bool = False,
                  symbol_limit: int | None = None, connection_limit: int | None = 1, sip: bool = True,
                  auth_seconds: float = AUTH_SECONDS) -> None:
         self.host, self.listener, self.pace = host, listener, pace
         self.ready = threading.Event()
+        self._held = held
+        self._driver: asyncio.Task[None] | None = None
+        self._began = float("nan")
         self._settling = False
         self.listeners = Listeners(host, self._reset, symbol_limit=symbol_limit, connection_limit=connection_limit,
                                    sip=sip, auth_seconds=auth_seconds)
@@ -75,16 +80,25 @@ class Server:
     async def serve(self) -> None:
         """Answer until `stop`."""
         self.loop, self.stopping = asyncio.get_running_loop(), asyncio.Event()
-        driver = None
-        if self.pace is not None:
-            self._began = time.monotonic() - self.pace.wall(self.host.exchange.now)
-            driver = asyncio.create_task(self._drive(self.pace))
+        if not self._held:
+            self._run_clock()
         self.ready.set()
         try:
             await self._uvicorn.serve(sockets=[self.listener])
         finally:
-            if driver is not None:
-                driver.cancel()
+            if self._driver is not None:
+                self._driver.cancel()
+
+    def _run_clock(self) -> None:
+        if self.pace is not None and self._driver is None:
+            self._began = time.monotonic() - self.pace.wall(self.host.exchange.now)
+            self._driver = asyncio.create_task(self._drive(self.pace))
+
+    def go(self) -> None:
+        """Let the pace run that was held; from any thread, once or often."""
+        if self._held:
+            self._held = False
+            self.loop.call_soon_threadsafe(self._run_clock)
 
     def stop(self) -> None:
         """End `serve` in good order; from any thread."""
@@ -113,7 +127,7 @@ class Server:
             self.listeners.publish()
 
     def _catch_up(self) -> None:
-        if self.pace is not None:
+        if self.pace is not None and self._driver is not None:
             self.host.catch_up(self.pace.virtual(time.monotonic() - self._began))
 
     def happened(self) -> None:

@@ -66,15 +66,15 @@ class Venue:
 
     # --- running ------------------------------------------------------------------------------------------------------
 
-    def start(self) -> Venue:
-        """Run; returns at once. Raises `InputError` when the port is taken."""
+    def start(self, *, held: bool = False) -> Venue:
+        """Run; returns at once. ``held``: its clock stands until `go`. Raises `InputError` when the port is taken."""
         if self._thread is not None:
             return self
         from botlib.sandbox.server import Server
 
         listener = _listen(self.host, self.port)
         self.port = listener.getsockname()[1]
-        server = Server(self._desk, listener, pace=self.pace, **self._stream_options)
+        server = Server(self._desk, listener, pace=self.pace, held=held, **self._stream_options)
         self._server = server
         self._thread = threading.Thread(target=lambda: asyncio.run(server.serve()), name="botlib sandbox", daemon=True)
         self._thread.start()
@@ -82,6 +82,11 @@ class Venue:
         if not server.ready.wait(_START_SECONDS):
             raise BotlibError("the local exchange did not start within 20 s.")
         return self
+
+    def go(self) -> None:
+        """Let the clock run that `start` held; where it runs, or there is none, nothing."""
+        if self._server is not None:
+            self._server.go()
 
     def stop(self) -> None:
         """End all connections and the thread. Twice is the same as once."""

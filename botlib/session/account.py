@@ -71,7 +71,8 @@ class Account:
         self.counted: tuple[str, dict[str, int]] = ("", {})
         """The bar of the latest decision, and how many orders of each symbol and purpose it has made."""
         self.due: list[dict[str, Any]] = []
-        """Dividends on their way: symbol, amount."""
+        """Dividends on their way: symbol, amount; beside shares that are not the ledger's, what the account gets for
+        all of them (whole), and the ledger's shares and theirs (held, theirs)."""
         self.entered: dict[int, str] = {}
         """When the lots' entries first filled, by number of the entry."""
         self.trips: list[RoundTrip] = []
@@ -174,28 +175,34 @@ class Account:
                 booking.money(self.book.world, 0.0, amount)
         return True
 
-    def activity(self, told: Activity) -> str:
+    def activity(self, told: Activity, theirs: float = 0.0) -> str:
         """Book money that moved beside fills; returns its kind, "" when it is booked already.
 
-        A split's shares and cash in lieu are the book's own to move, at the open of the ex-date.
+        ``theirs``: dollars of it that are not the ledger's. A split's shares and cash in lieu are the book's own to
+        move, at the open of the ex-date.
         """
         if told.activity_id in self.booked_activities:
             return ""
         self.booked_activities = [*self.booked_activities[-REMEMBERED:], told.activity_id]
-        amount = told.net_amount or 0.0
+        amount = (told.net_amount or 0.0) - theirs
         if told.kind == "transfer":
             booking.flow(self.book.world, amount)
         elif told.kind not in ("split", "reorganization"):
             expected = 0.0
-            due = [d for d in self.due if d["symbol"] == told.symbol and told.kind == "dividend"]
-            if due:  # two of a symbol may be on their way, and the later one may be paid first
-                paid = min(due, key=lambda d: abs(float(d["amount"]) - amount))
+            paid = self.due_of(told)
+            if paid is not None:
                 self.due.remove(paid)
                 expected = float(paid["amount"])
             booking.money(self.book.world, amount, -expected)
             if not self.due:
                 self.book.world["receivable"] = 0.0
         return told.kind
+
+    def due_of(self, told: Activity) -> dict[str, Any] | None:
+        """The dividend on its way that this pays; two of a symbol may be, and the later one may be paid first."""
+        amount = told.net_amount or 0.0
+        due = [d for d in self.due if d["symbol"] == told.symbol and told.kind == "dividend"]
+        return min(due, key=lambda d: abs(float(d.get("whole", d["amount"])) - amount), default=None)
 
     def unplaced(self) -> list[int]:
         """Lots whose legs have not been sent to anybody."""
@@ -250,9 +257,7 @@ class Account:
 
     def equity(self, prices: Mapping[str, float] | None = None) -> float:
         """Dollars: cash, dividends due and holdings at the last closes, or at ``prices`` where given."""
-        book, value = self.book, 0.0
-        if prices is None:
-            return float(book["equity"])
+        book, value, prices = self.book, 0.0, prices or {}
         for i in np.flatnonzero(book.position):
             symbol = self.bars.symbols[i]
             value += float(book.position[i]) * float(prices.get(symbol, book.last_close[i]))

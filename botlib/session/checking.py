@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from botlib.calendars import Schedule
+from botlib.brokers.base import Activity, Fill
+from botlib.calendars import INTERVAL_MINUTES, Schedule
+from botlib.order_state import usual_data_age
+from botlib.safety import SafetyControls
 from botlib.session.core import SessionCore
 from botlib.session.observing import Facts
 
 MAX_SKEW_SECONDS = 30.0
 """Between the broker's clock and this machine's."""
 
-HELD = ("account-blocked", "clock-skew", "hours", "stale-data", "strategy-changed", "unexplained")
+HELD = ("account-blocked", "actions", "clock-skew", "hours", "stale-data", "strategy-changed", "unexplained")
 """Holds that lift themselves when all is in order again."""
 
 _DUST = 1e-6
@@ -29,6 +33,11 @@ class Difference:
     """A symbol, or "cash"."""
     broker: float
     ledger: float
+
+    @property
+    def key(self) -> str:
+        """What it is, whatever else is traded meanwhile: it is told once, and again when this changes."""
+        return f"{self.what} {self.broker - self.ledger:+.{2 if self.what == 'cash' else 6}f}"
 
     def __str__(self) -> str:
         if self.what == "cash":
@@ -47,6 +56,8 @@ class Externals:
 
     shares: dict[str, float] = field(default_factory=dict)
     cash: float = 0.0
+    apart: bool = False
+    """The ledger has a capital of its own: what is paid into the account and out of it is the person's."""
 
     def add(self, symbol: str, qty: float) -> None:
         """Shares that came (or went) without us."""
@@ -57,15 +68,34 @@ class Externals:
             self.shares[symbol] = held
 
 
-def differences(core: SessionCore, facts: Facts, externals: Externals) -> list[Difference]:
-    """Positions, then cash, that ledger, externals and broker do not agree on."""
-    ours, found = core.positions(), []
+def taken(fill: Fill, ours: Mapping[str, float], externals: Externals) -> str:
+    """What an execution that is not the session's took of its shares; "" for one that did not. ``externals`` has it."""
+    held = ours.get(fill.symbol, 0.0)
+    signed = fill.qty if fill.side == "buy" else -fill.qty
+    if held * signed >= 0.0 or held * externals.shares.get(fill.symbol, 0.0) >= 0.0:
+        return ""
+    gone = min(fill.qty, abs(held), abs(externals.shares[fill.symbol]))
+    return (f"{fill.symbol}: {gone:g} of the session's {abs(held):g} shares are gone by an order that is not its own; "
+            "the broker refuses stops and exits for them.")
+
+
+def differences(core: SessionCore, facts: Facts, externals: Externals,
+                waiting: Sequence[Fill | Activity] = ()) -> list[Difference]:
+    """Positions, then cash, that ledger, externals and broker do not agree on; ``waiting`` will be booked later."""
+    ours, found, cash = core.positions(), [], 0.0
+    for one in waiting:
+        if isinstance(one, Fill):
+            signed = one.qty if one.side == "buy" else -one.qty
+            ours[one.symbol] = round(ours.get(one.symbol, 0.0) + signed, 9)
+            cash -= signed * one.price
+        else:
+            cash += one.net_amount or 0.0
     for symbol in sorted({*ours, *facts.positions, *externals.shares}):
         expected = ours.get(symbol, 0.0) + externals.shares.get(symbol, 0.0)
         at_broker = facts.positions.get(symbol, 0.0)
         if abs(at_broker - expected) > _DUST:
             found.append(Difference(what=symbol, broker=at_broker, ledger=expected))
-    expected_cash = float(core.book["cash"]) + externals.cash
+    expected_cash = float(core.book["cash"]) + externals.cash + cash
     if abs(facts.account.cash - expected_cash) > _CENT:
         found.append(Difference(what="cash", broker=facts.account.cash, ledger=expected_cash))
     return found
@@ -105,6 +135,13 @@ def problems(facts: Facts, found: list[Difference], *, here: bool, timetable: Sc
         if wrong:
             held["hours"] = wrong
     return held
+
+
+def usual_age(controls: SafetyControls, interval: str) -> float:
+    """Seconds of open market after which the last bar is stale."""
+    if controls.max_data_age_seconds is not None:
+        return controls.max_data_age_seconds
+    return usual_data_age(60.0 * (INTERVAL_MINUTES[interval] or 1440), 86_400.0)
 
 
 def _stale(facts: Facts, timetable: Schedule, final: pd.Timestamp, usual_age: float) -> str:

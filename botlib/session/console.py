@@ -22,6 +22,8 @@ def lines(report: Report, controls: SafetyControls | None) -> list[str]:
              for fill, uid in report.fills]
     said += [f"[EXTERNAL] {fill.side.upper()} {fill.qty:g} {fill.symbol} @ ${fill.price:,.2f}: not the session's, left "
              "alone" for fill in report.externals]
+    said += [f"[EXPIRED] {one.side.upper()} {one.qty:g} {one.symbol}: its session ended with {one.filled_qty:g} filled"
+             for one in report.expired]
     said += [f"[SAFETY] {change.text} ({change.state})" for change in report.changes]
     said += [f"[REQUEST] {why}" for why in report.requests]
     said += [f"[SAFETY] {sentence}" for sentence in report.said]

@@ -48,7 +48,9 @@ def write_end(started: Started, summary: LiveTradingSummary) -> str:
                              iterations=summary.iterations, total_trades=summary.total_trades,
                              total_pnl=summary.total_pnl)
             session.recorder.event(tx, "session-ended", now, level="alarm" if summary.status == "error" else "info",
-                                   status=summary.status, reason=summary.reason, iterations=summary.iterations)
+                                   status=summary.status, reason=summary.reason, iterations=summary.iterations,
+                                   parity="" if summary.parity is None else str(summary.parity),
+                                   unexplained=summary.unexplained)
     except (RepositoryError, LeaseLost) as error:
         problems.append(f"the end could not be written down: {error}")
     try:

@@ -13,6 +13,7 @@ from botlib.bars import FIELDS, Bars
 from botlib.errors import BotlibWarning, DataError
 from botlib.providers.base import PERIODS
 
+_CLOCKS = pd.Timedelta(minutes=5)  # a provider tells what is known by its own clock: a date is its date after so long
 _SPARE = 512  # rows of room for bars to come
 _DAYS = {"1d": 1, "5d": 5, "30d": 30, "60d": 60, "1mo": 28, "3mo": 89, "6mo": 181, "1y": 365, "2y": 730, "5y": 1825}
 
@@ -47,12 +48,13 @@ class BarFeed:
         self._times = np.empty(0, np.int64)
         self._rows = 0
         self._actions: pd.DataFrame | None = None
-        self._actions_of: object = None
+        self.known: int | None = None
+        """The exchange date up to which splits and dividends are known, days since 1970-01-01."""
 
     def start(self, now: pd.Timestamp) -> Bars:
         """History up to now. Raises `DataError` when there is none, `ProviderError`."""
         frame = self._history(now)
-        self._read_actions(now)
+        self.read_actions(now)
         known = self._known(frame, now)
         first = Bars.from_frame(frame[known], self.calendar, interval=self.interval, actions=self._actions, now=now)
         self.missing = tuple(s for s in self.symbols if s not in first.symbols)
@@ -104,7 +106,6 @@ class BarFeed:
                                                     interval=self.interval)
         except DataError:
             return []
-        self._read_actions(now)
         return self.take(frame, now)
 
     def take(self, frame: pd.DataFrame, now: pd.Timestamp) -> list[Bars]:
@@ -156,12 +157,13 @@ class BarFeed:
         days = gap / pd.Timedelta(days=1) + 4.0
         return next((p for p in PERIODS if p in _DAYS and _DAYS[p] >= days and p != "1d"), "max")
 
-    def _read_actions(self, now: pd.Timestamp) -> None:
-        """Splits and dividends, once an exchange date."""
-        day = now.tz_convert("America/New_York").date()
-        if day != self._actions_of:
+    def read_actions(self, now: pd.Timestamp) -> None:
+        """Splits and dividends, once an exchange date; `known` says which. Raises `ProviderError`, `DataError`."""
+        local = (now - _CLOCKS).tz_convert("America/New_York").tz_localize(None)
+        day = int(local.normalize().value // 86_400_000_000_000)
+        if self.known is None or day > self.known:
             self._actions = self.provider.actions(list(self.symbols))
-            self._actions_of = day
+            self.known = day
 
     @property
     def actions(self) -> pd.DataFrame | None:

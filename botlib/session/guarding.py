@@ -18,6 +18,7 @@ from botlib.session.links import Intent
 from botlib.session.observing import Facts
 from botlib.watch import Watch
 
+_VOLUME_DAYS = 40  # looked at for an average daily volume
 _SECONDS = {"1m": 60.0, "5m": 300.0, "15m": 900.0, "30m": 1800.0, "1h": 3600.0, "1d": 86_400.0}
 
 
@@ -39,8 +40,9 @@ def guard(core: SessionCore, intent: Intent, facts: Facts, watch: Watch, control
     close = float(core.book.last_close[i]) if core.book.position[i] else float(core.bars.close[-1, i])
     price = request.limit_price or request.stop_price or close
     orders = core.book.rows("orders")
-    rows = np.flatnonzero((orders["status"] == WORKING) & (orders["symbol"] == i))
-    others = orders[rows[~np.isin(rows, _rows(core, intent))]]
+    other = (orders["status"] == WORKING) & (orders["symbol"] == i)
+    other[_rows(core, intent)] = False
+    others = orders[other]
     adds = others[(others["purpose"] == ENTRY) & (others["side"] == side)]
     state = OrderState(
         symbol=intent.symbol, adds_risk=intent.adds_risk, side=request.side, qty=request.qty, price=price,
@@ -86,8 +88,9 @@ def _rows(core: SessionCore, intent: Intent) -> list[int]:
 
 def _working_gross(core: SessionCore, intent: Intent) -> float:
     orders = core.book.rows("orders")
-    rows = np.flatnonzero((orders["status"] == WORKING) & (orders["purpose"] == ENTRY))
-    entries = orders[rows[~np.isin(rows, _rows(core, intent))]]
+    other = (orders["status"] == WORKING) & (orders["purpose"] == ENTRY)
+    other[_rows(core, intent)] = False
+    entries = orders[other]
     symbols = entries["symbol"]
     close = core.bars.close[-1, symbols]
     prices = np.where(entries["kind"] == rules.LIMIT, entries["limit"], close)
@@ -109,7 +112,7 @@ def _adv(core: SessionCore, i: int) -> float | None:
     """Average daily volume; intraday bars are added up by session, the running one left out."""
     volume: Any = core.bars.volume[:, i]
     if core.bars.interval != "1d":
-        days, first = np.unique(core.bars.sessions, return_index=True)
-        sums = np.add.reduceat(np.nan_to_num(volume), first)
-        volume = sums[:-1] if len(days) > 1 else sums
-    return average_volume(volume[-40:][~np.isnan(volume[-40:])])
+        first = np.append(0, np.flatnonzero(np.diff(core.bars.sessions)) + 1)[-_VOLUME_DAYS - 1:]
+        sums = np.add.reduceat(np.nan_to_num(volume[first[0]:]), first - first[0])
+        volume = sums[:-1] if len(sums) > 1 else sums
+    return average_volume(volume[-_VOLUME_DAYS:][~np.isnan(volume[-_VOLUME_DAYS:])])

@@ -13,9 +13,9 @@ from typing import Any
 import pandas as pd
 
 from botlib.calendars import INTERVAL_MINUTES, schedule
-from botlib.errors import BrokerRefusal, ProviderError, RepositoryError
+from botlib.errors import BrokerRefusal, DataError, ProviderError, RepositoryError
 from botlib.safety import SafetyControls
-from botlib.session.checking import differences, session_at
+from botlib.session.checking import session_at
 from botlib.session.core import SessionCore
 from botlib.session.deciding import Decider
 from botlib.session.feed import BarFeed
@@ -166,7 +166,7 @@ class TradingSession(Rounds):
         facts = self._observe()
         self._poll(facts, report)
         self._book(facts, report)
-        if differences(self.core, facts, self.memory.externals):
+        if self._differences(facts):
             facts = self._observe()  # something may have happened between two reads: look once more
             self._book(facts, report)
         self.facts = facts
@@ -181,7 +181,12 @@ class TradingSession(Rounds):
         return facts
 
     def _poll(self, facts: Facts, report: Report) -> None:
-        """Bars that have become final. Without any the pass goes on: fills are booked, exits and stops are sent."""
+        """Splits, dividends, and bars that have become final. Without any the pass goes on: exits and stops are sent,
+        and what no split can change is booked."""
+        try:
+            self.feed.read_actions(facts.time)
+        except (ProviderError, DataError) as error:
+            report.no_bars = str(error)
         if not self._settled(facts.time):
             return
         try:
@@ -208,14 +213,20 @@ class TradingSession(Rounds):
     def _book(self, facts: Facts, report: Report) -> None:
         others = adopt(self.broker, self.core, facts)
         for one in facts.orders:
-            self.core.order(one)
+            link = self.core.links.get(one.order_id)
+            before_it = "" if link is None else link.status
+            if self.core.order(one) is not None and one.status == "expired" != before_it:
+                self._unwritten.expired.append(one)
+        self._hold_back(facts, self.feed.known)
         self._note_others(others, report)
         before, panels = self.memory.watch, self._panels
         booked = book(self.core, facts.time, panels, facts.fills, facts.activities, self.feed.actions,
-                      delay=self.options.daily_delay, listener=self)
-        self._panels = []
+                      delay=self.options.daily_delay, listener=self, known=self._known)
+        later = self._later
+        self._panels = [] if later is None else [
+            bars for bars in panels if bars.final_times(self.options.daily_delay)[-1].value >= later]
         self._unwritten.booked.add(booked)
-        if not panels:
+        if not booked.closed:
             self._between_bars(facts)
         self._unwritten.changes += changes(before, self.memory.watch)
 
@@ -239,6 +250,8 @@ class TradingSession(Rounds):
             try:
                 made = core.decide(lambda book_, t: report.targets_are(self.decider.decide(core.bars, book_)))
                 targets = report.targets
+                if report.flattened:
+                    self.flatten()  # entries wait for the next decision
                 self._decided_on.update(dict.fromkeys(made, label))
             except Exception as error:  # written down first; nothing of half a decision is sent
                 status, problem = "discarded", error
@@ -246,7 +259,8 @@ class TradingSession(Rounds):
         report.status = status
         decision = None
         with self.recorder.commit(now) as tx:
-            self.memory.cursor = facts.cursor
+            if self._later is None:  # else what was not booked is read again
+                self.memory.cursor = facts.cursor
             self.recorder.mark(tx, core, self.memory.watch, core.equity(), now, self.iteration)
             self._flush(tx, facts.orders, now)
             for text in report.unexplained:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,13 @@ class Maker:
         self.options = Options(**{
             "send": params.orders == "send", "trade_late": params.trade_late, "feed": params.feed,
             "grace_seconds": params.late_grace_seconds * venue.speed, "daily_delay": params.daily_delay_minutes,
-            "settle_seconds": 0.0 if venue.here is None else SETTLE_SECONDS, "strategy_hash": hashed, **overrides})
+            "settle_seconds": 0.0 if venue.here is None else SETTLE_SECONDS, "strategy_hash": hashed,
+            "accept": accepting(params, self.several()), **overrides})
+
+    def several(self) -> str:
+        """The account as the commands take it, where the database has others, too."""
+        others = {one.account_id for one in self.repository.ledgers()} - {self.ledger.account_id}
+        return self.params.account or (self.ledger.account_id[:8] if others else "")
 
     def first(self, account: Any, now: pd.Timestamp) -> TradingSession:
         """At the start: bars are loaded."""
@@ -113,6 +120,8 @@ class Maker:
             core, memory = _begin(bars, settings, fees, self._identity, account, self.ledger, self.venue, now)
         else:
             core, memory = _recover(checkpoint, bars, settings, fees, self._identity, self._feed)
+        if checkpoint is None or "apart" not in checkpoint["externals"]:
+            memory.externals.apart = params.capital is not None
         row = self.repository.safety(self.ledger.id)
         if row is not None and row.latched:
             memory.watch = memory.watch.kill(row.reason)
@@ -127,6 +136,19 @@ class Maker:
         else:
             session.go_on(memory.decided)
         return session
+
+
+def accepting(params: SessionParams, account: str) -> str:
+    """What a person types about shares that came or went by hand; "" where nothing outside reaches the exchange.
+
+    ``account``: as ``--account`` takes it, "" where there is only one.
+    """
+    if params.venue == "sandbox":
+        return ""
+    where = "".join(f" --{name} {shlex.quote(value)}" for name, value in (("db", params.db), ("account", account))
+                    if value not in ("", "trades.sqlite"))
+    return (f"If that was you: python -m botlib stop{where}, then python -m botlib reconcile --accept --reason "
+            f"\"by hand\"{where}, then start it again.")
 
 
 def _begin(bars: Any, settings: tuple[Any, ...], fees: Any, identity: Identity, account: Any, ledger: Any,

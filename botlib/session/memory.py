@@ -32,6 +32,8 @@ class Options:
         How long after a bar's end bars are not asked for, so that those of slow symbols are there, too.
     feed, strategy_hash : str
         For the record.
+    accept : str
+        What a person does about shares and orders that are not the session's, in words.
     """
 
     send: bool = True
@@ -42,6 +44,7 @@ class Options:
     settle_seconds: float = 0.0
     feed: str = ""
     strategy_hash: str = ""
+    accept: str = ""
 
 
 @dataclass(slots=True)
@@ -56,7 +59,7 @@ class Memory:
     foreign: list[str] = field(default_factory=list)
     """Keys of the latest executions that were not ours."""
     unexplained: list[str] = field(default_factory=list)
-    """What broker and ledger did not agree on when it was told last."""
+    """Keys of what broker and ledger did not agree on when it was told last."""
     bare: list[str] = field(default_factory=list)
     """Symbols whose missing protection has been told."""
     accepted: int = 0
@@ -67,7 +70,8 @@ class Memory:
     def plain(self) -> dict[str, Any]:
         """As JSON takes it."""
         return {"watch": self.watch.record(), "cursor": self.cursor, "decided": self.decided,
-                "externals": {"shares": self.externals.shares, "cash": self.externals.cash},
+                "externals": {"shares": self.externals.shares, "cash": self.externals.cash,
+                              "apart": self.externals.apart},
                 "foreign": self.foreign[-_FOREIGN:], "unexplained": self.unexplained, "bare": self.bare,
                 "accepted": self.accepted, "flatten": self.flatten}
 
@@ -88,6 +92,10 @@ class Unwritten:
     changes: list[Any] = field(default_factory=list)
     requests: list[tuple[int, str]] = field(default_factory=list)
     """Requests carried out, by number, and what they asked for."""
+    outcomes: dict[int, str] = field(default_factory=dict)
+    """What became of them, by number; "carried out" where nothing else is said."""
+    expired: list[Any] = field(default_factory=list)
+    """Orders whose session ended before they filled."""
     alarms: list[str] = field(default_factory=list)
     cleared: bool = False
     """A person has lifted a kill."""

@@ -62,6 +62,8 @@ class Parity:
                   f"{plural(self.targets, 'target')}, {plural(self.signal_exits, 'signal exit')}")
         if not self.equal:
             return f"[PARITY] NOT equal to the backtest ({counts}). First difference: {self.difference}"
+        if not self.orders and not self.fills:
+            return "[PARITY] nothing to compare: no orders, here or in the backtest"
         return (f"[PARITY] {counts}; each equal in price and quantity to the backtest, equity within "
                 f"{self.equity_difference:.0e} at {plural(self.closes, 'close')}")
 

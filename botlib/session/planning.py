@@ -189,8 +189,15 @@ def _protection(core: SessionCore, rows: list[int], lot: Any) -> Intent:
         fields = {"type": "stop", "time_in_force": "gtc", "stop_price": float(by_purpose[STOP_LEG]["stop"])}
     else:
         fields = {"type": "limit", "time_in_force": "gtc", "limit_price": float(by_purpose[TARGET_LEG]["limit"])}
+    if fields.get("order_class") != "oco":  # which closes by its nature
+        fields["position_intent"] = _closing(base["side"])
     uids = tuple(core.uids[row] for row in rows)
     return _intent(core, uids, symbol, f"protect{min(uids)}", "protect", base | fields)
+
+
+def _closing(side: str) -> str:
+    """What keeps an exit from opening the other side when its shares are gone: the broker refuses it then."""
+    return "sell_to_close" if side == "sell" else "buy_to_close"
 
 
 def _order(core: SessionCore, row: int) -> Intent:
@@ -208,6 +215,8 @@ def _order(core: SessionCore, row: int) -> Intent:
         fields |= legs
         fields["order_class"] = ("simple", "oto", "bracket")[len(legs)]
         fields["time_in_force"] = "gtc" if legs else "day"
+    else:
+        fields["position_intent"] = _closing(fields["side"])
     return _intent(core, (uid,), symbol, core.names.get(uid, f"{purpose}-{uid}"), purpose, fields)
 
 

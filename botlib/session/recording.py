@@ -137,17 +137,17 @@ class Recorder:
     def intent(self, tx: Transaction, intent: Intent, now: pd.Timestamp, decision: int | None, *,
                state: str = "recorded", reason: str = "") -> None:
         """An order, before any request for it leaves (or one that will not leave, and why)."""
+        request = intent.plain()["request"]
         if intent.client_order_id in self._recorded:
             tx.intent_state(intent.client_order_id, state, time=now, reason=reason)
         else:
-            request = dict(intent.plain()["request"])
             tx.intent(intent.client_order_id, self.ledger_id, symbol=intent.symbol, side=intent.request.side,
                       purpose=intent.purpose, qty=intent.request.qty, adds_risk=intent.adds_risk, time=now,
                       request=request, session_id=self.session_id, decision_id=decision, uid=intent.uids[0],
                       attempt=intent.attempt, state=state, reason=reason)
         self._recorded[intent.client_order_id] = None
         self.event(tx, "intent", now, client_order_id=intent.client_order_id, state=state, reason=reason,
-                   purpose=intent.purpose, request=dict(intent.plain()["request"]))
+                   purpose=intent.purpose, request=request)
 
     def answer(self, tx: Transaction, intent: Intent, state: str, now: pd.Timestamp, reason: str = "",
                sent: pd.Timestamp | None = None) -> None:

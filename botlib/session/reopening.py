@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from botlib.errors import InputError
-from botlib.session.checking import Difference, differences
+from botlib.errors import InputError, ProviderError
+from botlib.session.checking import Difference
 from botlib.session.loop import TradingSession
 from botlib.session.making import Maker
 from botlib.session.report import Report
+from botlib.session.sharing import NOT_KNOWN
 from botlib.strategies.loading import strategy_hash
 
 if TYPE_CHECKING:
@@ -89,7 +90,9 @@ def look(session: TradingSession) -> Look:
     """How things stand, with all that has happened since booked in memory; nothing is written and nothing sent."""
     report = Report(iteration=0)
     facts = session._gather(report)
-    found = differences(session.core, facts, session.memory.externals)
+    if session._later is not None:
+        raise ProviderError(f"{NOT_KNOWN}: what differs cannot be told now; try again. {report.no_bars or ''}".rstrip())
+    found = session._differences(facts)
     return Look(broker=facts.positions, ledger=session.core.positions(), own=dict(session.memory.externals.shares),
                 cash=sum(one.broker - one.ledger for one in found if one.what == "cash"), found=found,
                 strangers=report.strangers)

@@ -54,6 +54,7 @@ class Report:
     refused: list[tuple[Intent, str]] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     externals: list[Fill] = field(default_factory=list)
+    expired: list[OpenOrder] = field(default_factory=list)
     strangers: list[OpenOrder] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
     unexplained: list[str] = field(default_factory=list)
@@ -61,6 +62,8 @@ class Report:
     requests: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     """What a person who asked for something is told."""
+    flattened: bool = False
+    """Everything was put up for sale in this pass: no entry goes out in it."""
     missed: list[pd.Timestamp] = field(default_factory=list)
     """Labels of earlier bars that came too late to be decided on."""
     no_bars: str = ""
@@ -79,6 +82,7 @@ class Report:
         self.time = facts.time
         self.fills, self.actions = list(unwritten.booked.fills), list(unwritten.booked.actions)
         self.changes, self.externals = list(unwritten.changes), list(unwritten.externals)
+        self.expired = list(unwritten.expired)
 
     def finish(self, core: SessionCore, watch: Watch, facts: Facts, externals: Externals) -> None:
         """How the ledger stands after the pass."""

@@ -33,6 +33,8 @@ class Rounds(Watching):
     _unknown_since: dict[str, float]
     _decided_on: dict[int, str]
     """Entries by number: the label of the bar that decided them; those of before a restart are not in it."""
+    _ends: tuple[Any, float, pd.Timestamp, pd.Timestamp] | None = None
+    """The bars that `_moments` was asked about last, the delay, and its answer."""
 
     def _rounds(self, facts: Facts, decision: int | None, report: Report) -> None:
         for _ in range(ROUNDS):
@@ -57,14 +59,22 @@ class Rounds(Watching):
     # --- in time ------------------------------------------------------------------------------------------------------
 
     def _final(self) -> pd.Timestamp:
-        return self.core.bars.final_times(self.options.daily_delay)[-1]
+        return self._moments()[0]
+
+    def _moments(self) -> tuple[pd.Timestamp, pd.Timestamp]:
+        """When the last bar became final, and when what is sent then can trade first; every order asks, so once a
+        bar."""
+        bars, delay = self.core.bars, self.options.daily_delay
+        if self._ends is None or self._ends[0] is not bars or self._ends[1] != delay:
+            final = bars.final_times(delay)[-1]
+            self._ends = bars, delay, final, next_print(schedule(bars.calendar or "XNYS"), final)
+        return self._ends[2], self._ends[3]
 
     def _in_time(self, now: pd.Timestamp) -> bool:
         """Whether a decision on the last bar can still meet the next print."""
         if self.options.trade_late:
             return True
-        first = next_print(schedule(self.core.bars.calendar or "XNYS"), self._final())
-        return bool(now <= first + pd.Timedelta(seconds=self.options.grace_seconds))
+        return bool(now <= self._moments()[1] + pd.Timedelta(seconds=self.options.grace_seconds))
 
     def _late(self, intent: Intent, facts: Facts) -> bool:
         """An entry whose bar is not the last any more, or that cannot meet the next print. What reduces risk is never
@@ -194,7 +204,8 @@ class Rounds(Watching):
         if not any(link.reported > link.filled + 1e-9 for link in self.core.links.values()):
             return
         page = self.broker.activity_page(self.memory.cursor, since=None if self.memory.cursor else self._since)
-        self._unwritten.booked.add(book(self.core, facts.time, [], page.fills, page.activities, None, listener=self))
+        self._unwritten.booked.add(book(self.core, facts.time, [], page.fills, page.activities, None, listener=self,
+                                        known=self._known))
         with self.recorder.commit(facts.time) as tx:
             self.recorder.facts(tx, self.core, self._unwritten.booked, (), facts.time)
             self._checkpoint(tx, facts.time)

@@ -24,6 +24,7 @@ from botlib.session.waiting import (
     QUIET_SECONDS,
     REBUILDS,
     RETRY_SECONDS,
+    SETTLE_SECONDS,
     Hours,
     day_over,
     next_pass,
@@ -64,7 +65,8 @@ class Runtime:
         self._passed = float("-inf")
         self._quiet = ""
         self._hours = Hours(timetable=schedule(params.calendar or "XNYS"), interval=params.interval,
-                            poll=params.poll_seconds, delay=params.daily_delay_minutes)
+                            poll=params.poll_seconds, delay=params.daily_delay_minutes,
+                            settle=0.0 if started.venue.here is None else SETTLE_SECONDS)
 
     # --- outside ------------------------------------------------------------------------------------------------------
 
@@ -171,7 +173,8 @@ class Runtime:
         watch, status, reason = session.watch, "", ""
         if self.params.iterations and session.iteration >= self.params.iterations:
             status, reason = "success", "the iterations asked for are done"
-        elif self.params.until == "close":
+        elif self.params.until == "close" and (session.iteration > 1 or self.started.venue.exchange is None):
+            # a replay begins at the close before its first day
             status, reason = day_over(self._hours, session.time, session.core.bars.index[-1])
         if watch.latched and (status == "success" or not (session.core.positions() or session.core.working)):
             return "halted", watch.reason

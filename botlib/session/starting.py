@@ -59,7 +59,7 @@ class Started:
     def close(self, now: pd.Timestamp) -> None:
         """Lease, database and venue are given back."""
         try:
-            self.lease.release(now)
+            self.lease.release(now, gone=self.venue.passing)
         finally:
             self.repository.close()
             self.venue.close()
@@ -137,7 +137,7 @@ def start(params: SessionParams, venue: Venue, *, root: str | Path | None = None
                        float(ledger.capital or capital), recovered, notes, maker.again)
     except BaseException:
         if lease is not None:
-            lease.release(now)
+            lease.release(now, gone=venue.passing)
         repository.close()
         raise
 

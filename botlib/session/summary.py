@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from botlib.wording import plural
+
 if TYPE_CHECKING:
     from botlib.session.parity import Parity
 
@@ -60,8 +62,10 @@ class LiveTradingSummary:
     def __str__(self) -> str:
         held = ", ".join(f"{shares:g} {symbol}" for symbol, shares in self.positions.items()) or "nothing"
         why = f" ({self.reason})" if self.reason else ""
-        return (f"{self.status}{why}: {self.iterations} iterations, {self.total_fills} fills, {self.total_trades} "
-                f"round trips, profit ${self.total_pnl:+,.2f}, equity ${self.equity:,.2f}; holds {held}")
+        counts = (f"{plural(self.iterations, 'iteration')}, {plural(self.total_fills, 'fill')}, "
+                  f"{plural(self.total_trades, 'round trip')}")
+        return (f"{self.status}{why}: {counts}, profit ${self.total_pnl:+,.2f}, equity ${self.equity:,.2f}; holds "
+                f"{held}")
 
     @property
     def exit_code(self) -> int:

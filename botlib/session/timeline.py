@@ -13,6 +13,7 @@ from botlib import adjust
 from botlib.bars import Bars
 from botlib.brokers.base import Activity, Fill
 from botlib.calendars import schedule
+from botlib.engine.state import WORKING
 from botlib.session.core import SessionCore
 
 ZONE = "America/New_York"
@@ -25,8 +26,15 @@ class Listener(Protocol):
     def began(self, day: int, splits: Mapping[str, float]) -> None:
         """An exchange date began, with these splits."""
 
-    def moved(self, activity: Activity, kind: str) -> None:
-        """Money moved beside fills."""
+    def acted(self, held: Mapping[str, float], splits: Mapping[str, float],
+              dividends: Sequence[tuple[str, float]]) -> None:
+        """Splits and dividends of the date that begins are booked; ``held``: shares just before."""
+
+    def theirs(self, activity: Activity) -> float:
+        """Dollars of money that moved which are not the ledger's."""
+
+    def moved(self, activity: Activity, kind: str, theirs: float) -> None:
+        """Money moved beside fills, ``theirs`` of it not the ledger's."""
 
     def closed(self, bars: Bars) -> None:
         """The last of these bars is final, its close booked."""
@@ -62,8 +70,8 @@ class Booked:
 
 def book(core: SessionCore, now: pd.Timestamp, panels: Sequence[Bars], fills: Sequence[Fill],
          activities: Sequence[Activity], actions: pd.DataFrame | None, *, delay: float = 20.0,
-         listener: Listener | None = None) -> Booked:
-    """Book everything that has happened up to ``now``.
+         listener: Listener | None = None, known: int | None = None) -> Booked:
+    """Book everything that has happened up to ``now``, before the first session whose actions are not known.
 
     Parameters
     ----------
@@ -77,20 +85,26 @@ def book(core: SessionCore, now: pd.Timestamp, panels: Sequence[Bars], fills: Se
         Minutes after the close at which daily bars are final.
     listener : Listener, optional
         Told of each thing as it is booked.
+    known : int, optional
+        The last exchange date whose actions are known: no later one begins, see `begins_later`. Default: today.
     """
     made = Booked()
     timetable = schedule(core.bars.calendar or "XNYS")
     happened: list[tuple[int, int, int, Any]] = []
     last = int(core.book["session"])
     today = _day_of(now)
+    later = begins_later(core, now, known)
     for day in _session_days(timetable, last, today, core):
-        happened.append((_midnight(day), _DAY, len(happened), day))
+        if later is None or _midnight(day) < later:
+            happened.append((_midnight(day), _DAY, len(happened), day))
     facts: list[Fill | Activity] = [*fills, *activities]
     for one in facts:
         happened.append((one.time.value, _FACT, len(happened), one))
     for bars in panels:
         happened.append((int(bars.final_times(delay)[-1].value), _BAR, len(happened), bars))
-    for _, kind, _, what in sorted(happened, key=lambda item: item[:3]):
+    for time, kind, _, what in sorted(happened, key=lambda item: item[:3]):
+        if later is not None and time >= later:
+            break
         if kind == _DAY:
             _begin_day(core, what, actions, made, listener)
         elif kind == _BAR:
@@ -102,13 +116,27 @@ def book(core: SessionCore, now: pd.Timestamp, panels: Sequence[Bars], fills: Se
         elif isinstance(what, Fill):
             made.fills += core.fill(what)
         else:
-            told = core.activity(what)
+            theirs = 0.0 if listener is None else listener.theirs(what)
+            told = core.activity(what, theirs)
             if told:
                 made.activities.append((what, told))
                 if listener is not None:
-                    listener.moved(what, told)
+                    listener.moved(what, told, theirs)
     core.settle()
     return made
+
+
+def begins_later(core: SessionCore, now: pd.Timestamp, known: int | None) -> int | None:
+    """When the first session begins that waits for its splits and dividends, UTC ns; None when none does.
+
+    What happens from then on is booked once they are known: a date begins once, and its splits change shares that it
+    begins with.
+    """
+    if known is None:
+        return None
+    timetable = schedule(core.bars.calendar or "XNYS")
+    return next((_midnight(day) for day in _session_days(timetable, int(core.book["session"]), _day_of(now), core)
+                 if day > known), None)
 
 
 def _session_days(timetable: Any, last: int, today: int, core: SessionCore) -> list[int]:
@@ -132,12 +160,23 @@ def _begin_day(core: SessionCore, day: int, actions: pd.DataFrame | None, made: 
                 splits[row.symbol] = splits.get(row.symbol, 1.0) * float(row.value)
             else:
                 dividends.append((row.symbol, float(row.value)))
+                if not _concerns(core, row.symbol):
+                    continue
             made.actions.append(f"{row.symbol}: " + (f"split {row.value:g} for 1" if row.type == "split" else
                                                      f"dividend of ${row.value:g} a share"))
+    held = core.positions()
     if core.begin_day(day, splits, dividends):
         made.days.append(day)
+        if listener is not None and (splits or dividends):
+            listener.acted(held, splits, dividends)
         if listener is not None:
             listener.began(day, splits)
+
+
+def _concerns(core: SessionCore, symbol: str) -> bool:
+    """Whether the ledger holds a symbol or has an order in it."""
+    i, orders = core.column[symbol], core.book.rows("orders")
+    return bool(core.book.position[i] or ((orders["symbol"] == i) & (orders["status"] == WORKING)).any())
 
 
 def splits_on(actions: pd.DataFrame | None, after: int, upto: int) -> list[tuple[str, float]]:

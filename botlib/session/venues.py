@@ -48,6 +48,8 @@ class Venue:
         Whether each pass gets exactly one bar: then parity with a backtest is claimed.
     exchange : sandbox Venue or None
         The embedded exchange, for tests and for looking at it.
+    passing : bool
+        Whether the account is this session's alone, and gone with it.
     waker : Waker or None
         The broker's streams, which end a wait early.
     """
@@ -63,6 +65,7 @@ class Venue:
     stepped: bool = False
     speed: float = 1.0
     exchange: Any = None
+    passing: bool = False
     waker: Waker | None = None
 
 
@@ -83,6 +86,15 @@ def open_venue(params: SessionParams, root: Path | None, environ: Mapping[str, s
 # --- the local exchange -----------------------------------------------------------------------------------------------
 
 
+def _account_id(params: SessionParams) -> str | None:
+    """The account of an embedded exchange. Each session has its own (None), so that any number run side by side. A live
+    session's, which an arm is bound to, and one that is named follow from ``replay_seed`` and the name: one session of
+    it at a time."""
+    if params.kind != "live" and params.account is None:
+        return None
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"botlib {params.replay_seed} {params.account or ''}"))
+
+
 def _sandbox(params: SessionParams, root: Path | None) -> Venue:
     from botlib import sandbox
     from botlib.brokers import AlpacaBroker, AlpacaConfig
@@ -91,7 +103,10 @@ def _sandbox(params: SessionParams, root: Path | None) -> Venue:
     bars = _replayed(params, root)
     first = _first(params, bars)
     running = sandbox.running(bars, cash=params.replay_cash, costs=params.costs, seed=params.replay_seed, first=first,
-                              speed=params.speed, multiplier=1.0 if params.risk.account == "cash" else 4.0).start()
+                              speed=params.speed, multiplier=1.0 if params.risk.account == "cash" else 4.0)
+    account = _account_id(params)
+    running.exchange.account_id = account or str(uuid.uuid4())
+    running.start(held=True)
     try:
         config = AlpacaConfig.from_env(environ=running.environ, env_file=None)
         broker = AlpacaBroker(config)
@@ -107,6 +122,7 @@ def _sandbox(params: SessionParams, root: Path | None) -> Venue:
         return bool(running.step() > 0)
 
     def pace(seconds: float, awake: Callable[[], bool]) -> bool:
+        running.go()  # not before the first pass is done: no bar is missed while everything is loaded and compiled
         _sleep(min(seconds, 3600.0) / float(params.speed or 1.0), awake)
         return not running.exchange.done
 
@@ -116,7 +132,7 @@ def _sandbox(params: SessionParams, root: Path | None) -> Venue:
 
     return Venue(kind="sandbox", title=title, broker=broker, provider=provider, epoch=f"run-{uuid.uuid4().hex[:12]}",
                  here=None, wait=step if params.speed is None else pace, close=close, stepped=params.speed is None,
-                 speed=float(params.speed or 1.0), exchange=running)
+                 speed=float(params.speed or 1.0), exchange=running, passing=account is None)
 
 
 def _replayed(params: SessionParams, root: Path | None) -> Any:

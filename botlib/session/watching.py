@@ -9,18 +9,17 @@ import pandas as pd
 
 from botlib import safety
 from botlib.arming import NOT_PERMITTED
-from botlib.brokers.base import Activity
-from botlib.calendars import INTERVAL_MINUTES, schedule
+from botlib.calendars import schedule
 from botlib.engine import closing
-from botlib.order_state import usual_data_age
 from botlib.safety import SafetyControls
-from botlib.session.checking import HELD, differences, problems
+from botlib.session.checking import HELD, problems, taken, usual_age
 from botlib.session.core import SessionCore
 from botlib.session.memory import Memory, Options, Unwritten, why
 from botlib.session.observing import Facts, Others
 from botlib.session.recording import Recorder
 from botlib.session.report import Report
 from botlib.session.sending import Sender
+from botlib.session.sharing import NOT_KNOWN, Sharing
 from botlib.session.timeline import ZONE
 from botlib.watch import PRICES, Mark, Watch, changes
 
@@ -28,7 +27,7 @@ LATCHES = ("kill", "reduce-only")
 """Requests that are durable before anything else is read or done."""
 
 
-class Watching:
+class Watching(Sharing):
     """The part of `TradingSession` that keeps it safe."""
 
     core: SessionCore
@@ -76,12 +75,6 @@ class Watching:
         self.memory.watch = watch
         self.core.book.world["day_start"] = watch.day_start
 
-    def moved(self, activity: Activity, kind: str) -> None:
-        """Deposits and withdrawals move peak and day start."""
-        if kind == "transfer":
-            self.flows += activity.net_amount or 0.0
-            self.memory.watch = self.memory.watch.flow(activity.net_amount or 0.0)
-
     def closed(self, bars: Any) -> None:
         """Safety at a bar's close. Judged as in the book, unless a holding's close is out of line: a single wrong price
         neither halts nor makes a peak."""
@@ -105,8 +98,9 @@ class Watching:
         positions = self.core.positions()
         if not positions:
             return
+        doubtful = self._doubtful(facts)
         for symbol, price in facts.prices.items():
-            if symbol in positions and self._prices.get(symbol, (None,))[0] != price:
+            if symbol in positions and symbol not in doubtful and self._prices.get(symbol, (None,))[0] != price:
                 self._prices[symbol] = price, facts.time
         prices = {s: self._prices[s] for s in positions if s in self._prices}
         mark = Mark(cash=float(self.core.book["cash"] + self.core.book["receivable"]), positions=positions,
@@ -116,7 +110,8 @@ class Watching:
     def _note_others(self, others: Others, report: Report) -> None:
         """Orders and executions that are not the session's. The user's own count in the account's exposure and are left
         alone; those of a session of botlib that this ledger does not know mean that it is behind."""
-        for fill in others.fills:
+        self._strange = [fill for fill in others.fills if self._later is None or fill.time.value < self._later]
+        for fill in self._strange:
             key = f"{fill.order_id} {fill.cum_qty:.9g}"
             if key in self.memory.foreign:
                 continue
@@ -125,6 +120,9 @@ class Watching:
             self.memory.externals.add(fill.symbol, signed)
             self.memory.externals.cash -= signed * fill.price
             self._unwritten.externals.append(fill)
+            gone = taken(fill, self.core.positions(), self.memory.externals)
+            if gone:
+                self._alarm(f"{gone} {self.options.accept}".rstrip(), report)
         known = self.recorder.repository.known_intents(others.unknown) if others.unknown else frozenset()
         for name in others.unknown:
             if name not in known and name not in self._behind:
@@ -141,27 +139,35 @@ class Watching:
         for one in found:
             if one.client_order_id in ours and self.options.send:
                 text = f"the order {one.client_order_id} arrived after it had been given up: it is cancelled"
-                if text not in self._unwritten.alarms:
-                    self._unwritten.alarms.append(text)
+                self._alarm(text, report)
                 self.broker.cancel(one.order_id)
         return [one for one in found if one.client_order_id not in ours]
+
+    def _alarm(self, text: str, report: Report) -> None:
+        """Tell it, and write it down."""
+        if text not in self._unwritten.alarms:
+            self._unwritten.alarms.append(text)
+            report.alarms.append(text)
 
     # --- checks -------------------------------------------------------------------------------------------------------
 
     def _checks(self, facts: Facts, report: Report) -> None:
         """What allows only exits, and lifts itself when it is in order again."""
-        self._accept()
-        found = differences(self.core, facts, self.memory.externals)
+        for text in self._accept(facts):
+            self._alarm(text, report)
+        found = self._differences(facts)
         timetable = schedule(self.core.bars.calendar or "XNYS")
         final = self.core.bars.final_times(self.options.daily_delay)[-1]
         held = problems(facts, found, here=self._here is not None, timetable=timetable, final=final,
-                        usual_age=self._usual_age())
+                        usual_age=usual_age(self.controls, self.core.bars.interval))
         if self._behind:
             held["unexplained"] = ("orders of a session of botlib that this ledger does not know were executed on this "
                                    f"account ({', '.join(list(self._behind)[:3])})")
         if report.strangers:
             ids = ", ".join(one.client_order_id for one in report.strangers[:3])
             held["unexplained"] = f"orders of another session of botlib are open on this account ({ids})"
+        if self._later is not None:
+            held["actions"] = NOT_KNOWN
         changed = self._unchanged()
         if changed:
             held["strategy-changed"] = changed
@@ -169,28 +175,9 @@ class Watching:
             self.memory.watch = (self.memory.watch.held(name, held[name]) if name in held
                                  else self.memory.watch.released(name))
         report.differences = found
-        said = [str(one) for one in found]
-        report.unexplained = [one for one in said if one not in self.memory.unexplained]
-        self.memory.unexplained = said
-
-    def _usual_age(self) -> float:
-        """Seconds of open market after which the last bar is stale."""
-        if self.controls.max_data_age_seconds is not None:
-            return self.controls.max_data_age_seconds
-        minutes = INTERVAL_MINUTES[self.core.bars.interval]
-        return usual_data_age(60.0 * (minutes or 1440), 86_400.0)
-
-    def _accept(self) -> None:
-        """Differences that a person has accepted are the user's own shares from now on (``cash``: dollars)."""
-        if not self.memory.unexplained:
-            return
-        rows = self.recorder.repository.externals(self.recorder.ledger_id)
-        for row in rows[rows["id"] > self.memory.accepted].itertuples():
-            self.memory.accepted = int(row.id)
-            if row.symbol == "cash":
-                self.memory.externals.cash += float(row.qty)
-            else:
-                self.memory.externals.add(str(row.symbol), float(row.qty))
+        todo = f". {self.options.accept}" if self.options.accept else ""
+        report.unexplained = [f"{one}{todo}" for one in found if one.key not in self.memory.unexplained]
+        self.memory.unexplained = [one.key for one in found]
 
     def _follow_watch(self) -> None:
         """The book follows a kill, whoever found it; without permission no entry goes on working."""
@@ -241,9 +228,17 @@ class Watching:
             else:
                 continue
             self._unwritten.requests.append((one.id, why(one)))
-        if self.memory.flatten:
-            self.memory.flatten = False
+            self._unwritten.outcomes[one.id] = self._selling() if one.kind == "flatten" else "carried out"
+        if any(one.kind == "flatten" for one in asked) or (self.memory.flatten and self.core.positions()):
             self.flatten()
+            # It holds until nothing is left: an order may expire, and a fill may not be booked yet.
+            report.flattened = True
+        self.memory.flatten = self.memory.flatten and bool(
+            self._later is not None or self.core.positions() or self.core.working)
+
+    def _selling(self) -> str:
+        held = ", ".join(f"{shares:g} {symbol}" for symbol, shares in self.core.positions().items())
+        return f"on its way out: {held}" if held else "nothing is held"
 
     def kill(self, reason: str) -> None:
         """Halt for good; entries end, legs stay, positions go when ``on_kill`` says flatten."""
@@ -288,8 +283,11 @@ class Watching:
             recorder.event(tx, "external", now, level="warning", symbol=fill.symbol, side=fill.side, qty=fill.qty,
                            price=fill.price, order_id=fill.order_id)
         for number, text in unwritten.requests:
-            tx.request_handled(number, outcome="carried out", time=now)
+            tx.request_handled(number, outcome=unwritten.outcomes.get(number, "carried out"), time=now)
             recorder.event(tx, "request", now, level="warning", text=text)
+        for one in unwritten.expired:
+            recorder.event(tx, "expired", now, level="warning", symbol=one.symbol, side=one.side, qty=one.qty,
+                           filled_qty=one.filled_qty, order_id=one.order_id)
         for text in unwritten.alarms:
             recorder.event(tx, "alarm", now, level="alarm", text=text)
         recorder.safety(tx, self.memory.watch, now, clear=unwritten.cleared)

@@ -39,19 +39,20 @@ class Every:
 
 
 def spent_in(thing: Any, totals: list[float]) -> None:
-    """Add up the time of all public calls of an object."""
+    """Add up the time of all public calls of an object: seconds by the clock, and of the processor."""
     depth = [0]
 
     def timed(call: Any) -> Any:
         def run(*args: Any, **options: Any) -> Any:
             depth[0] += 1
-            begun = time.perf_counter()
+            begun, cpu = time.perf_counter(), time.process_time()
             try:
                 return call(*args, **options)
             finally:
                 depth[0] -= 1
                 if depth[0] == 0:
                     totals[0] += time.perf_counter() - begun
+                    totals[1] += time.process_time() - cpu
         return run
 
     for name in dir(thing):
@@ -71,22 +72,25 @@ def measure(symbols: int, passes: int) -> None:
         begun = time.perf_counter()
         session = stage.begin().session
         started = time.perf_counter() - begun
-        away, inside, commits = [0.0], [], [0.0]
+        away, inside, busy, commits = [0.0, 0.0], [], [], [0.0]
         spent_in(session.broker, away)
         spent_in(session.feed.provider, away)
         writing = session.recorder.repository.writing
         session.recorder.repository.writing = lambda *a, **k: _Timed(writing(*a, **k), commits)
         for _ in range(passes):
             stage.exchange.advance()
-            away[0], begun = 0.0, time.perf_counter()
+            away[:] = 0.0, 0.0
+            begun, cpu = time.perf_counter(), time.process_time()
             session.step()
             inside.append((time.perf_counter() - begun - away[0]) * 1000.0)
+            busy.append((time.process_time() - cpu - away[1]) * 1000.0)
         begun = time.perf_counter()
         state = session.core.state()
         state_ms = (time.perf_counter() - begun) * 1000.0
         print(f"{symbols} symbols: {statistics.median(inside[3:]):.1f} ms an iteration beside broker and provider "
-              f"(worst {max(inside[3:]):.1f}), of it commits {commits[0] * 1000.0 / passes:.1f} ms; start "
-              f"{started:.2f} s; state() {state_ms:.1f} ms, {len(json.dumps(state)) / 1e3:.0f} kB, "
+              f"(worst {max(inside[3:]):.1f}; {statistics.median(busy[3:]):.1f} ms of processor), "
+              f"of it commits {commits[0] * 1000.0 / passes:.1f} ms; start {started:.2f} s; "
+              f"state() {state_ms:.1f} ms, {len(json.dumps(state)) / 1e3:.0f} kB, "
               f"{len(session.core.positions())} positions, {len(session.core.working)} orders")
         stage.close()
 

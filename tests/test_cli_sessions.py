@@ -1,0 +1,141 @@
+"""Sessions from the command line on the exchange that they bring along, paper and live, in real processes."""
+
+from __future__ import annotations
+
+import re
+
+import cli_helpers as helpers
+import pytest
+from cli_helpers import clone, lines, shell  # noqa: F401
+
+pytestmark = pytest.mark.slow
+
+# ruff: noqa: F811
+
+PAPER = "live paper --config parameters/paper.yaml --symbols AAPL MSFT --period 60d --interval 1d --iterations 3"
+LIVE = ("live trading --config parameters/live.yaml --symbols AAPL --enable-live --max-drawdown 5.0 "
+        "--max-daily-loss 2.0")
+
+
+# --- sessions on the exchange within --------------------------------------------------------------------------------
+
+
+def test_the_paper_command_as_it_is_written(clone):
+    done = clone.run(PAPER, fresh=True)
+    assert done.returncode == 0, done.stderr
+    first, *_ = done.stdout.splitlines()
+    assert first.startswith("[VENUE] local exchange")
+    assert len(lines(done.stdout, "PORTFOLIO")) == 3
+    assert re.search(r"Cash: \$100,000\.00 \| Equity: \$100,000\.00", done.stdout)
+    assert len(lines(done.stdout, "PARITY")) == len(lines(done.stdout, "END")) == 1
+    notebook = re.search(r"^notebook +(\S+)$", done.stdout, re.MULTILINE)[1]
+    assert (clone.folder / notebook).is_file()
+    assert (clone.folder / "trades.sqlite").stat().st_mode & 0o077 == 0
+    status = clone.run("live status")
+    assert status.returncode == 0
+    assert "ended, success" in status.stdout
+    again = clone.run(PAPER + " --no-notebook")
+    assert again.returncode == 0, again.stderr
+    without = [line for line in again.stdout.splitlines() if "notebook" not in line]
+    assert without == [line for line in done.stdout.splitlines() if line and "notebook" not in line]
+    assert clone.run("status").returncode == 0  # two exchanges that are gone: the latest is meant
+    assert clone.run("verify").stdout.count("unbroken chain") == 2
+
+
+def test_the_parity_session_has_every_kind_of_exit(clone):
+    done = clone.run("live paper --config parameters/parity.yaml --quiet --no-notebook")
+    assert done.returncode == 0, done.stderr
+    (said,) = lines(done.stdout, "PARITY")
+    counts = {name: int(n) for n, name in re.findall(r"(\d+) (order|fill|stop|target|signal exit)s?\b", said)}
+    assert counts["fill"] >= 50
+    assert min(counts[name] for name in ("order", "stop", "target", "signal exit")) >= 5
+    assert "each equal in price and quantity to the backtest" in said
+    assert lines(done.stdout, "PORTFOLIO") == []
+    trades = clone.run("trades --db outputs/parity.sqlite --limit 1000").stdout
+    assert len(lines(trades, "TRADE")) == counts["fill"]
+    aapl = clone.run("trades --db outputs/parity.sqlite --symbol AAPL --limit 3").stdout
+    assert len(lines(aapl, "TRADE")) == 3
+    assert all("AAPL" in line for line in [*lines(aapl, "TRADE"), lines(aapl, "PROFIT")[0]])
+
+
+def test_a_kill_by_the_limits_ends_with_code_3(clone):
+    clone.write("parameters/tight.yaml", "safety: {max_drawdown_pct: 0.5, max_daily_loss_pct: 0.5, on_kill: flatten}\n")
+    done = clone.run("live paper --config parameters/parity.yaml parameters/tight.yaml --no-notebook --db t.sqlite")
+    assert done.returncode == 3, done.stderr
+    assert "KILL" in done.stdout
+    status = clone.run("status --db t.sqlite").stdout
+    assert "KILLED, until python -m botlib kill --clear" in status
+    asked = clone.run("kill --clear --db t.sqlite")
+    assert (asked.returncode, asked.stdout) == (2, "")
+    assert "here nobody can" in asked.stderr
+    assert clone.run("kill --clear --yes --db t.sqlite").returncode == 0
+    assert "KILLED" not in clone.run("status --db t.sqlite").stdout
+    assert "nothing was reset" in clone.run("kill --clear --db t.sqlite").stdout
+    killed = clone.run("kill --reason news --db t.sqlite")
+    assert killed.returncode == 0
+    assert "latched" in killed.stdout and "gone with it" in killed.stdout
+    assert "news" in clone.run("status --db t.sqlite").stdout
+    flat = clone.run("flatten --db t.sqlite")
+    assert flat.returncode == 2
+    assert "gone with it" in flat.stderr
+    stopped = clone.run("stop --db t.sqlite")
+    assert stopped.returncode == 0
+    assert "nothing to stop" in stopped.stdout
+
+
+def test_a_crash_of_the_strategy_ends_with_code_1_and_one_sentence(clone):
+    clone.write("bad.py", helpers.HOLD.replace("return np.full", "1 / 0\n        return np.full"))
+    done = clone.run("live paper --strategy bad.py:Hold --no-notebook --iterations 3")
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+# --- live -----------------------------------------------------------------------------------------------------------
+
+
+def test_live_needs_a_person_at_a_terminal(clone):
+    done = clone.run(LIVE + " --no-notebook --iterations 5")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "live trading refused" in done.stderr
+    assert done.stderr.count("\n") == 1
+    shown, code = helpers.typed(clone, LIVE + " --no-notebook --iterations 5", "")
+    assert code == 2
+    assert "--waive backtest look-ahead paper-sessions" in shown
+    names = "backtest look-ahead paper-sessions"
+    shown, code = helpers.typed(clone, LIVE + " --no-notebook --iterations 5", names, "yes i understand")
+    assert code == 2
+    assert "max_drawdown_pct 5, max_daily_loss_pct 2" in shown and "AAPL" in shown
+    assert "live trading refused" in shown
+    shown, code = helpers.typed(clone, LIVE + " --no-notebook --iterations 5", names, "YES I UNDERSTAND")
+    assert code == 0, shown
+    assert "(LIVE session)" in shown
+    assert len(re.findall(r"\[PORTFOLIO\]", shown)) == 5
+    assert "mean_reversion_momentum" in clone.run("status").stdout
+
+
+def test_the_live_command_as_it_is_written_and_an_arm_for_the_scheduler(clone):
+    names = "backtest look-ahead paper-sessions"
+    shown, code = helpers.typed(clone, LIVE, names, "YES I UNDERSTAND", fresh=True)
+    assert code == 0, shown
+    assert "notebook  outputs/live/" in shown
+    until = "2126-01-01"
+    shown, code = helpers.typed(clone, LIVE.replace("trading", "arm") + f" --until {until}", "YES I UNDERSTAND")
+    assert code == 2
+    assert "at most 31 days" in shown
+    import pandas as pd
+
+    until = f"{pd.Timestamp.now('UTC') + pd.Timedelta(days=5):%Y-%m-%d}"
+    line = LIVE.replace("trading", "arm") + f" --until {until} --waive {names}"
+    assert clone.run(line).returncode == 2  # nobody can type
+    shown, code = helpers.typed(clone, line, "YES I UNDERSTAND")
+    assert code == 0, shown
+    assert clone.run("live arms").stdout.count(f"{names.replace(' ', ', ')}") == 2
+    done = clone.run(LIVE + " --iterations 2 --no-notebook")
+    assert done.returncode == 0, done.stderr
+    again = clone.run(LIVE + " --iterations 2 --no-notebook")
+    assert again.returncode == 2
+    assert "used up" in again.stderr
+    other = clone.run(LIVE.replace("5.0", "9.0") + " --iterations 2 --no-notebook")
+    assert other.returncode == 2
+    assert clone.run("live disarm").returncode == 0
