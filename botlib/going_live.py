@@ -129,18 +129,22 @@ def for_session(params: SessionParams, venue: Venue, repository: Repository, ses
         found = live_evidence.evidence(repository, base / OUTPUTS, terms, feed=params.feed)
         allowed = permission(repository, params, terms, found, now=moment(venue), waived=waived, confirm=confirm,
                              holds=bool(session.core.positions() or session.core.working),
-                             crashed_arm=crashed_arm(repository, ledger.id))
+                             crashed_arm=crashed_arm(repository, ledger.id, moment(venue)))
     watch = session.memory.watch
     session.memory.watch = (watch.released(NOT_PERMITTED) if allowed is None or allowed.trades
                             else watch.held(NOT_PERMITTED, allowed.text))
     return allowed
 
 
-def crashed_arm(repository: Repository, ledger_id: int) -> int | None:
-    """The arm of the ledger's last session, when that one crashed: it never ended, or ended with an error."""
+def crashed_arm(repository: Repository, ledger_id: int, now: pd.Timestamp) -> int | None:
+    """The arm of the ledger's last session, when that one crashed: it never ended, or it ended with an error on this
+    exchange date. Another day's is another session."""
     started = repository.events(ledger_id, kind="session-started", limit=1)  # by number: times may be equal
     last = None if started.empty else repository.session(str(started["session_id"].iloc[0]))
     if last is None or last.status not in ("running", "error"):
+        return None
+    day = [time.tz_convert("America/New_York").date() for time in (started["time"].iloc[0], now)]
+    if last.status == "error" and day[0] != day[1]:
         return None
     permitted = repository.events(ledger_id, kind="session-permitted", limit=1)
     if permitted.empty or permitted["session_id"].iloc[0] != last.id:

@@ -174,6 +174,7 @@ def start_session(params: SessionParams, *, root: str | Path | None = None, envi
                                  "first, or restart the kernel.")
             return running
         found = dict(os.environ if environ is None else environ)
+        tell = _teller(params, found)  # what is wrong with it shows before anything is taken
         venue = None
         try:
             warm_up(lambda line: sys.stderr.write(f"{line}\n"))  # a decision would wait for it, and be late
@@ -186,7 +187,7 @@ def start_session(params: SessionParams, *, root: str | Path | None = None, envi
             if isinstance(error, BotlibError):
                 _teller(params, found, last=("refusal",))("refusal", str(error))
             raise
-        session = Session(Runtime(started, params, tell=_teller(params, found)).start(), params, key)
+        session = Session(Runtime(started, params, tell=tell).start(), params, key)
         _RUNNING[key] = session
         return session
 
@@ -224,8 +225,10 @@ def _teller(params: SessionParams, environ: Mapping[str, str],
     which nothing more comes."""
     import pandas as pd
 
-    from botlib.alerts import Alerts, AlertSettings
+    from botlib.alerts import DEFAULT_VARIABLE, Alerts, AlertSettings
 
+    if not params.ping_env:  # nobody is pinged, not even at the usual address
+        environ = {name: value for name, value in environ.items() if name != DEFAULT_VARIABLE}
     if params.on_event is None and not (params.ping_env and environ.get(params.ping_env)):
         return lambda kind, text: None
     settings = AlertSettings(on_event=params.on_event, **({"ping_url_env": params.ping_env} if params.ping_env else {}))

@@ -63,10 +63,10 @@ def test_every_pass_is_later_than_the_one_before():
 
 def test_days_without_trading_and_the_end_of_a_day():
     hours = Hours(timetable=XNYS, interval="1d", poll=60.0)
-    assert no_session(hours, ny("2024-07-03 08:00")) == ""
-    assert no_session(hours, ny("2024-07-04 08:00")) == (
+    assert no_session(hours.timetable, ny("2024-07-03 08:00")) == ""
+    assert no_session(hours.timetable, ny("2024-07-04 08:00")) == (
         "no trading on 2024-07-04 (XNYS); the next session is 2024-07-05")
-    assert no_session(hours, ny("2024-07-06 23:00")).startswith("no trading on 2024-07-06")
+    assert no_session(hours.timetable, ny("2024-07-06 23:00")).startswith("no trading on 2024-07-06")
     assert day_over(hours, ny("2024-07-03 13:19:59"), ny("2024-07-02")) == ("", "")
     assert day_over(hours, ny("2024-07-03 13:20:03"), ny("2024-07-03"))[0] == "success"
     assert day_over(hours, ny("2024-07-03 13:20:03"), ny("2024-07-02")) == ("", "")

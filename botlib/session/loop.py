@@ -60,7 +60,7 @@ class TradingSession(Rounds):
                  sleep: Callable[[float], None] = clocks.sleep, wall: Callable[[], float] = clocks.time) -> None:
         self.core, self.decider, self.feed, self.broker = core, decider, feed, broker
         self.recorder, self.memory, self.controls, self.options = recorder, memory, controls, options
-        self.sender = Sender(broker, clock=clock, sleep=sleep)
+        self.sender = Sender(broker, sends=options.send, clock=clock, sleep=sleep)
         self.iteration = 0
         self.report: Report | None = None
         """Of the pass under way, or of the last one."""
@@ -122,10 +122,10 @@ class TradingSession(Rounds):
         StrategyError
             The strategy failed; what is held stays protected.
         """
-        self.iteration += 1
-        self.report = report = Report(iteration=self.iteration)
+        self.report = report = Report(iteration=self.iteration + 1)
         report.changes = latched = self.obey(asked)
         facts = self._gather(report)
+        self.iteration += 1  # a pass that could not read the broker is none
         before = self.memory.watch
         self._checks(facts, report)
         self._follow_watch()

@@ -29,6 +29,7 @@ from botlib.session.venues import Venue
 from botlib.session.waiting import SETTLE_SECONDS
 from botlib.session_config import SessionParams
 from botlib.watch import Watch
+from botlib.wording import plural
 
 NO_LIMITS = SafetyControls(max_drawdown_pct=90.0, max_daily_loss_pct=50.0, max_position_size_pct=100.0,
                            max_orders_per_day=10_000, price_collar_pct=90.0)
@@ -82,8 +83,19 @@ class Maker:
         self._identity = Identity(account.account_id, self.ledger.epoch, self._hashed)
         self.recovered = checkpoint is not None
         session = self._made(checkpoint, account, now)
+        self._check_shadow(session)
         self.notes += self._told(session, [s for s in held if s not in params.symbols])
         return session
+
+    def _check_shadow(self, session: TradingSession) -> None:
+        """Who sends nothing cannot look after what is at the broker."""
+        core = session.core
+        if self.params.orders != "shadow" or not (core.positions() or core.working):
+            return
+        held = ", ".join(f"{shares:g} {symbol}" for symbol, shares in core.positions().items()) or "no shares"
+        raise InputError(f"orders = 'shadow': this ledger holds {held} and {plural(len(core.working), 'order')} at the "
+                         "broker, and a shadow session sends nothing that would look after them. Sell them first "
+                         "(python -m botlib flatten), or give the shadow session a database of its own (--db).")
 
     def again(self) -> TradingSession:
         """From what is written down, with the bars there are. Raises `RepositoryError`, `BrokerError`."""
@@ -104,8 +116,8 @@ class Maker:
             notes.append(f"goes on from {memory.decided or core.bars.index[-1].isoformat()}: "
                          f"{len(core.positions())} positions, {len(core.working)} orders")
         if memory.watch.latched:
-            notes.append(f"a kill stands, only exits are allowed: {memory.watch.reason} (python -m botlib live kill "
-                         "--clear lifts it)")
+            notes.append(f"a kill stands, only exits are allowed: {memory.watch.reason} (python -m botlib kill --clear "
+                         "lifts it)")
         if memory.externals.shares:
             theirs = ", ".join(f"{qty:g} {symbol}" for symbol, qty in sorted(memory.externals.shares.items()))
             notes.append(f"also in the account, not this ledger's and left alone: {theirs}")

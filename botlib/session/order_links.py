@@ -125,7 +125,7 @@ class OrderLinks(Account):
             kind = "stop" if purpose == STOP_LEG else "limit"
             if held is not None and not held.over and held.uid < 0 and KINDS[orders["kind"][row]] == kind and (
                     abs(lots["quantity"][orders["lot"][row]] - orders["filled"][entry]) < DUST):
-                held.uid = self.uids[row]
+                held.uid, held.cancel_asked = self.uids[row], False  # whoever cancelled the entry came too late
                 self.working[held.uid] = held.order_id
 
     def _loose(self, link: Link) -> bool:

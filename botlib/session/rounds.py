@@ -37,9 +37,16 @@ class Rounds(Watching):
     """The bars that `_moments` was asked about last, the delay, and its answer."""
 
     def _rounds(self, facts: Facts, decision: int | None, report: Report) -> None:
+        self.core.turned_down.clear()  # of a pass that broke off
+        for link in self.core.links.values():
+            if link.cancel_asked and link.status != "pending_cancel":  # lost, or overtaken: it is asked for again
+                link.cancel_asked = False
+        missed: set[str] = set()
         for _ in range(ROUNDS):
             self._resolve(facts, report)
             asked = plan(self.core, facts.time, {one.what for one in report.differences})
+            asked.cancels = [link for link in asked.cancels
+                             if self.options.send and link.client_order_id not in missed]
             report.stuck = [self.core.purpose(uid) for uid in asked.stuck]
             ready = self._recorded(facts, report)
             if not asked and not ready:
@@ -48,11 +55,12 @@ class Rounds(Watching):
                 break
             ready += self._allowed(asked, facts, decision, report)
             sent = self.sender.cancel(self.core, asked.cancels) if asked.cancels else Sent()
-            done = self.sender.submit(self.core, ready, lambda intent: not self._late(intent, facts))
+            missed |= sent.missed
+            done = self.sender.submit(self.core, ready, lambda intent: self._still(intent, facts))
             self._written(sent, done, facts, report)
             if asked.cancels:
                 self._after_cancels(facts, report)
-            if not (asked.cancels or ready):
+            if done.turned_away or not (asked.cancels or ready):
                 break
         self._check_protection(facts, report)
 
@@ -85,6 +93,11 @@ class Rounds(Watching):
         label = self._decided_on.get(intent.uids[0], intent.bar)
         return pd.Timestamp(label) != last or not self._in_time(self._now(facts))
 
+    def _still(self, intent: Intent, facts: Facts) -> bool:
+        """Whether an order that is about to leave may: nothing that adds risk while somebody wants something, which
+        may be a kill. It stays recorded, and meets the gates again."""
+        return not self._late(intent, facts) and not (intent.adds_risk and self.hurry())
+
     def _now(self, facts: Facts) -> pd.Timestamp:
         """The broker's time, as far as this machine can tell without asking again. A machine that slept since the
         reading notices here."""
@@ -108,6 +121,8 @@ class Rounds(Watching):
         for intent in [i for i in self.core.intents.values() if i.state == "recorded"]:
             if not self._wanted(intent):
                 over.append((intent, "abandoned", "not wanted any more"))
+            elif not self.options.send:
+                over.append((intent, "shadow", "shadow"))
             elif self._late(intent, facts):
                 over.append((intent, "missed", "later than the next open"))
             elif not (gate := self._gate(intent, facts, counted=True)).ok:

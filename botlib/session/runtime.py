@@ -8,8 +8,6 @@ import time as clocks
 from collections.abc import Callable
 from typing import Any
 
-import pandas as pd
-
 from botlib.calendars import schedule
 from botlib.errors import BotlibError, BrokerError, LeaseLost, ProviderError, RepositoryError
 from botlib.session.console import first_lines, lines
@@ -61,6 +59,7 @@ class Runtime:
         self._over = threading.Event()
         self._stop: tuple[Status, str] | None = None
         self._failures = self._rebuilds = 0
+        self._seen: set[int] = set()  # requests that the last pass was given
         self._looked = float("-inf")
         self._passed = float("-inf")
         self._quiet = ""
@@ -123,7 +122,7 @@ class Runtime:
                 self._over.set()
 
     def _loop(self) -> tuple[str, str]:
-        closed = no_session(self._hours, self.started.session.time) if self.params.until == "close" else ""
+        closed = no_session(self._hours.timetable, self.started.session.time) if self.params.until == "close" else ""
         if closed:
             return "success", closed
         while True:
@@ -148,9 +147,13 @@ class Runtime:
             except RepositoryError as error:
                 self._rebuild(error)
             except (BrokerError, ProviderError) as error:
+                if self._stop is not None:  # what else was asked for stays asked for
+                    return self._stop
                 self._retry(str(error), "")
 
     def _pass(self, session: TradingSession, asked: list[Any]) -> None:
+        if self.started.venue.waker is not None:
+            self.started.venue.waker.listen()  # before anything is read: what comes meanwhile wakes the next pass
         try:
             session.step(asked)
         finally:
@@ -187,15 +190,13 @@ class Runtime:
         venue, seconds = self.started.venue, self.params.poll_seconds
         waker = venue.waker
         if venue.here is not None:
-            now = session.time + pd.Timedelta(seconds=self._clock() - self._passed)
+            now = session.now()
             due = next_pass(self._hours, now, awaited=self.params.until == "close")
             seconds = max(0.0, (due - now).total_seconds())
             quiet = quiet_until(self._hours, now, due)
             if quiet and quiet != self._quiet:
                 self.lines.put(f"[WAIT] {quiet}")
             self._quiet = quiet
-        if waker is not None:
-            waker.listen()
         alive = venue.wait(seconds, self._awake)
         if waker is not None:
             session.complete = waker.complete
@@ -221,9 +222,16 @@ class Runtime:
             return False
 
     def _pause(self, seconds: float) -> None:
+        """Until somebody wants something new: what could not be carried out is no reason to hurry."""
         until = self._clock() + seconds
-        while (left := until - self._clock()) > 0.0 and not self._wanted():
+        while (left := until - self._clock()) > 0.0 and self._stop is None and not self._asked_for() - self._seen:
             self._sleep(min(0.2, left))
+
+    def _asked_for(self) -> set[int]:
+        try:
+            return {int(one.id) for one in self._unhandled()}
+        except RepositoryError:  # the pass itself will say so
+            return set()
 
     def _retry(self, problem: str, beside: str) -> None:
         """A pass could not read the broker, or the bars: wait longer each time."""
@@ -262,6 +270,7 @@ class Runtime:
     def _requests(self) -> list[Any]:
         """What is asked for now, stops noted."""
         asked = list(self._unhandled())
+        self._seen = {int(one.id) for one in asked}
         for one in asked:
             if one.kind == "stop":
                 self.stop(why(one))
@@ -294,11 +303,12 @@ class Runtime:
             if status != "error":
                 for line in session.finish(self.params.at_end):
                     self.lines.put(line)
-        except BotlibError as error:
+        except Exception as error:  # whatever it is, the end is written down and the account given back
+            self.error = self.error or (None if isinstance(error, BotlibError) else error)
             status, reason = "error", f"the orderly end failed: {error}"
         try:
             parity = parity_of(started, self.params) if status != "error" else None
-        except BotlibError as error:
+        except Exception as error:
             self.lines.put(f"[PARITY] could not be compared: {error}")
         if parity is not None:
             self.lines.put(str(parity))

@@ -38,6 +38,10 @@ class Sent:
     problems: list[str] = field(default_factory=list)
     alarms: list[str] = field(default_factory=list)
     """Cancels that had not ended in time."""
+    missed: set[str] = field(default_factory=set)
+    """Client order ids whose cancel was not taken: it may be asked for again."""
+    turned_away: bool = False
+    """Whether the broker had too many requests: nothing more was sent."""
 
 
 class Sender:
@@ -46,22 +50,32 @@ class Sender:
     Parameters
     ----------
     broker : Broker
+    sends : bool
+        False: nothing is cancelled or sent, whatever is asked for.
     clock, sleep : functions
         Monotonic seconds, and waiting; for the cancels' end.
     """
 
-    def __init__(self, broker: Any, *, clock: Callable[[], float] = clocks.monotonic,
+    def __init__(self, broker: Any, *, sends: bool = True, clock: Callable[[], float] = clocks.monotonic,
                  sleep: Callable[[float], None] = clocks.sleep) -> None:
-        self.broker, self._clock, self._sleep = broker, clock, sleep
+        self.broker, self.sends, self._clock, self._sleep = broker, sends, clock, sleep
 
     def cancel(self, core: SessionCore, links: Sequence[Link]) -> Sent:
         """Ask for the end of these orders and those that go with them, and wait for it."""
         sent = Sent()
-        groups = {link.client_order_id for link in links}
+        if not self.sends:
+            return sent
+        groups = set()
         for link in links:
             answer = self.broker.cancel(link.order_id)
+            if answer is None:
+                groups.add(link.client_order_id)
+                continue
+            sent.missed.add(link.client_order_id)  # nobody has taken it: whoever looks next asks again
             if isinstance(answer, UnknownOrder):
                 sent.problems.append(str(answer))
+            else:  # refused: it has ended, perhaps
+                self._read(core, link, sent)
         waiting = [link for link in core.links.values() if link.client_order_id in groups and not link.over]
         for link in waiting:
             link.cancel_asked = True
@@ -72,16 +86,15 @@ class Sender:
                 self._sleep(pause)
             pause = min(0.5, max(0.02, 2.0 * pause))
             for link in list(waiting):
-                try:
-                    found = self.broker.get_order(link.order_id)
-                except BrokerError as error:
-                    sent.problems.append(str(error))
+                if link not in waiting:
                     continue
-                if found is not None:
-                    sent.orders.append(found)
-                    core.order(found)
+                found = self._read(core, link, sent)
                 if link.over or (found is not None and not found.working):
                     waiting.remove(link)
+                if found is not None and link.role == "entry" and found.status == "filled":  # its legs act now
+                    for leg in [one for one in waiting if one.client_order_id == link.client_order_id]:
+                        leg.cancel_asked = False
+                        waiting.remove(leg)
             if self._clock() >= until:
                 break
         for link in waiting:
@@ -91,6 +104,17 @@ class Sender:
                                "it counts as working, and nothing else is sent in this symbol")
         return sent
 
+    def _read(self, core: SessionCore, link: Link, sent: Sent) -> OpenOrder | None:
+        try:
+            found: OpenOrder | None = self.broker.get_order(link.order_id)
+        except BrokerError as error:
+            sent.problems.append(str(error))
+            return None
+        if found is not None:
+            sent.orders.append(found)
+            core.order(found)
+        return found
+
     def submit(self, core: SessionCore, intents: Sequence[Intent],
                still: Callable[[Intent], bool] = lambda intent: True) -> Sent:
         """Send new orders one after the other, in this order; each intent is written down before.
@@ -98,11 +122,16 @@ class Sender:
         ``still`` is asked before each: one that may not go any more stays unsent.
         """
         sent = Sent()
-        for intent in intents:
+        for intent in intents if self.sends else ():
             if not still(intent):
                 continue
             intent.state = "sent"
-            sent.answers.append(self.take(core, intent, self.broker.submit_order(intent.request)))
+            result = self.broker.submit_order(intent.request)
+            if isinstance(result, OrderRejection) and result.rule == "rate-limit":  # it has not seen the order
+                intent.state, sent.turned_away = "recorded", True
+                sent.problems.append(str(result))
+                break
+            sent.answers.append(self.take(core, intent, result))
         return sent
 
     def take(self, core: SessionCore, intent: Intent, result: OrderResult) -> Answer:

@@ -13,13 +13,15 @@ import pandas as pd
 import botlib
 from botlib import going_live
 from botlib.arming import NOT_PERMITTED
-from botlib.errors import InputError
+from botlib.calendars import schedule
+from botlib.errors import InputError, RepositoryError
 from botlib.project import project_root
 from botlib.repository import Lease, Repository
 from botlib.repository.hosts import here, state_folder
 from botlib.session.loop import TradingSession
 from botlib.session.making import Maker, check_strangers, end_stale
 from botlib.session.venues import Venue
+from botlib.session.waiting import no_session
 from botlib.session_config import SessionParams
 from botlib.strategies.loading import strategy_hash
 from botlib.terms import params_hash
@@ -111,8 +113,11 @@ def start(params: SessionParams, venue: Venue, *, root: str | Path | None = None
                       dict(options or {}))
         session, recovered, notes = maker.first(account, now), maker.recovered, maker.notes
         check_strangers(session, repository, broker)
-        allowed = going_live.for_session(params, venue, repository, session, ledger, account, hashed=hashed, base=base,
-                                         confirm=confirm, waived=waive)
+        closed = params.until == "close" and bool(no_session(schedule(params.calendar or "XNYS"), now))
+        # On a day without trading the session ends before its first pass: that takes no permission, and spends none.
+        allowed = None if closed else going_live.for_session(
+            params, venue, repository, session, ledger, account, hashed=hashed, base=base, confirm=confirm,
+            waived=waive)
         at = going_live.moment(venue)
         with repository.writing() as tx:
             tx.session(session_id, ledger.id, kind=params.kind, orders=params.orders, time=now,
@@ -136,15 +141,11 @@ def start(params: SessionParams, venue: Venue, *, root: str | Path | None = None
         return Started(session, venue, repository, lease, ledger.id, session_id, strategy,
                        float(ledger.capital or capital), recovered, notes, maker.again)
     except BaseException:
-        if lease is not None:
-            lease.release(now, gone=venue.passing)
-        repository.close()
+        try:
+            if lease is not None:
+                lease.release(now, gone=venue.passing)
+        except RepositoryError:
+            pass  # what went wrong before it is what is told
+        finally:
+            repository.close()
         raise
-
-
-def _session(*, params: SessionParams, venue: Venue, strategy: Any, hashed: str, repository: Repository, ledger: Any,
-             lease: Lease, session_id: str, account: Any, now: pd.Timestamp, run_folder: str,
-             overrides: Mapping[str, Any]) -> tuple[TradingSession, bool, list[str]]:
-    """A session from its ledger, without a start: whether it goes on from a checkpoint, and notes."""
-    maker = Maker(params, venue, strategy, hashed, repository, ledger, lease, session_id, run_folder, dict(overrides))
-    return maker.first(account, now), maker.recovered, maker.notes

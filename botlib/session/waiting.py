@@ -109,9 +109,8 @@ def quiet_until(hours: Hours, now: pd.Timestamp, due: pd.Timestamp) -> str:
     return f"nothing happens until {due.tz_convert(zone):%a %Y-%m-%d %H:%M} {zone}"
 
 
-def no_session(hours: Hours, now: pd.Timestamp) -> str:
+def no_session(t: Schedule, now: pd.Timestamp) -> str:
     """Why there is nothing to trade today; "" on a day with a session."""
-    t = hours.timetable
     local = now.tz_convert(t.timezone)
     day = int(np.datetime64(local.date(), "D").astype(int))
     n = int(np.searchsorted(t.days, day))
@@ -132,7 +131,7 @@ def day_over(hours: Hours, now: pd.Timestamp, last: pd.Timestamp) -> tuple[str, 
     day = int(np.datetime64(local.date(), "D").astype(int))
     n = int(np.searchsorted(t.days, day))
     if n >= len(t.days) or t.days[n] != day:
-        return "success", no_session(hours, now)
+        return "success", no_session(t, now)
     if now.value < hours.last_final(n) + (0 if hours.daily else int(hours.settle * _S)):
         return "", ""
     seen = int(np.datetime64(last.tz_convert(t.timezone).date(), "D").astype(int))
