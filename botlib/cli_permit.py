@@ -91,17 +91,13 @@ def waived_now(error: InputError, waived: list[str]) -> list[str]:
 
 
 def arm(options: argparse.Namespace) -> int:
-    import pandas as pd
-
     from botlib import going_live
-    from botlib.arming import MAX_DAYS
     from botlib.keyboard import keyboard
     from botlib.project import project_root
 
     root = project_root(options.root)
     params = session_params(options, "live", root)
-    until = options.good_until or pd.Timestamp.now("UTC") + pd.Timedelta(days=MAX_DAYS)
-    say(going_live.arm_from_params(params, sessions=options.sessions, until=until, waive=options.waive,
+    say(going_live.arm_from_params(params, sessions=options.sessions, until=options.good_until, waive=options.waive,
                                    ask=keyboard(), root=root))
     return DONE
 

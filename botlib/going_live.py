@@ -174,7 +174,8 @@ def preview(params: SessionParams, *, waive: str | Sequence[str] = (), root: str
         return arming.banner(terms, found, given)
 
 
-def arm_from_params(params: SessionParams, *, sessions: int = 1, until: object, waive: str | Sequence[str] = (),
+def arm_from_params(params: SessionParams, *, sessions: int = 1, until: object = None,
+                    waive: str | Sequence[str] = (),
                     ask: Ask | None, root: str | Path | None = None, environ: Mapping[str, str] | None = None) -> str:
     """Let a person arm headless sessions of exactly these parameters: banner, typed line, record.
 
@@ -185,7 +186,7 @@ def arm_from_params(params: SessionParams, *, sessions: int = 1, until: object, 
     sessions : int
         1 to 5.
     until : str, date or Timestamp
-        Last day, YYYY-MM-DD (its end in New York), or a time with its zone; at most 31 days from now.
+        Last day, YYYY-MM-DD (its end in New York), or a time with its zone; at most 31 days from now, the default.
     waive : str or sequence of str
         Names of evidence that a person does without; recorded with the arm.
     ask : function
@@ -202,11 +203,13 @@ def arm_from_params(params: SessionParams, *, sessions: int = 1, until: object, 
         A paper session, a value out of range, evidence missing and not waived, another line.
     BrokerError, RepositoryError
     """
-    given, end = arming.waivers(waive), arming.until_of(until)
+    latest = pd.Timestamp.now("UTC") + pd.Timedelta(days=arming.MAX_DAYS)
+    given, end = arming.waivers(waive), latest if until is None else arming.until_of(until)
     arming.check_arm(sessions, end, end - pd.Timedelta(seconds=1))  # the number, before anything is opened
     if ask is None:
         raise InputError("live arm: the line is typed by a person, in a terminal; here nobody can type.")
     with _asked(params, root, environ) as (repository, terms, found, now):
+        end = now + pd.Timedelta(days=arming.MAX_DAYS) if until is None else end
         arming.check_arm(sessions, end, now)
         arming.check_missing(arming.missing(found, given))
         allows = f"{plural(sessions, 'headless session')} until {end:%Y-%m-%d %H:%M} UTC"

@@ -33,7 +33,7 @@ REFUSED = [
     ("live trading --no-notebook --enable-live --set safety=null", "live trading has limits"),
     ("live trading --no-notebook --enable-live --set confirm=YES", "taken from no parameter"),
     ("live arm --enable-live --until 2026-01-01 --sessions 9", "sessions = 9"),
-    ("live arm --enable-live", "required: --until"),
+    ("live arm --enable-live", "typed by a person, in a terminal"),
     ("status", "there is no such database"),
     ("status --db env:NOT_SET_ANYWHERE", "NOT_SET_ANYWHERE is not set"),
     ("trades --db parameters", "this is a folder"),

@@ -167,4 +167,4 @@ def _held_here(account_id: str, holder: dict[str, Any]) -> str:
         who = (f"session {holder.get('session_id')} (process {holder.get('pid')} on this host, since "
                f"{holder.get('since')}, database {holder.get('database')})")
     return (f"Account {account_id} is being traded by {who}. One account, one session. Stop it first: python -m botlib "
-            "live stop.")
+            "stop.")
