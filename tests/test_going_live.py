@@ -467,7 +467,7 @@ def test_evidence_is_of_the_same_strategy_on_the_same_feed(desk):
     record["checks"]["look-ahead"]["passed"] = True
     found.write_text(json.dumps(record), encoding="utf-8")
 
-    for values in ({}, {}, {}, {}, {"orders": "shadow"}, {"feed": "sip"}):
+    for values in ({"orders": "shadow"}, {}, {}, {}, {}, {"feed": "sip"}):
         desk.run(SessionParams, **values)
     desk.run(SessionParams, strategy={"name": "mine.py:Timed", "leave": 900})
     assert listed()["paper sessions on feed iex: 4, of at least 5"] == "NO"
