@@ -157,10 +157,11 @@ def ask(repository: Repository, subject: Subject, kind: str, *, note: str = "", 
         number = tx.request(account, kind, by=person(), time=pd.Timestamp.now("UTC"), note=note)
     until = clock() + seconds
     while True:
+        last = clock() >= until or gone()  # before it is read: a session may answer and end in between
         found = next(one for one in repository.requests(account, unhandled=False) if one.id == number)
         if found.handled is not None:
             return found
-        if clock() >= until or gone():
+        if last:
             return None
         sleep(_LOOK_SECONDS)
 

@@ -228,6 +228,18 @@ def test_an_answered_request_comes_back_and_an_unanswered_one_stands(repository)
     assert control.withdraw(repository, subject(), "nobody was there") == 0
 
 
+def test_an_answer_of_a_session_that_ends_at_once_is_not_lost(repository):
+    """It is written between a look at the ledger and a look at the process."""
+    def ends():
+        for one in repository.requests("account-one", unhandled=True):
+            with repository.writing() as tx:
+                tx.request_handled(one.id, outcome="stopped", time=NOW)
+        return True
+
+    found = control.ask(repository, subject(), "stop", clock=lambda: 0.0, sleep=lambda _s: None, gone=ends)
+    assert found is not None and found.outcome == "stopped"
+
+
 def test_a_ledger_whose_exchange_is_gone_says_so(repository, tmp_path):
     gone = control_actions.Desk(repository, subject(venue="sandbox"), tmp_path)
     for act in (control_actions.flatten, control_reconcile.reconcile):

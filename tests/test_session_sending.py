@@ -8,12 +8,15 @@ import pytest
 from engine_helpers import FREE, Given, make_bars
 from exchange_helpers import sessions
 from session_helpers import Stage
+from session_world import STRATEGY, World, folder, walk  # noqa: F401
 
 import botlib
 from botlib.errors import InputError
 from botlib.sandbox import Fault
 
 pytestmark = pytest.mark.slow
+
+# ruff: noqa: F811
 
 PRICES = [100.0, 101.0, 102.0, 103.0, 104.0, 105.0, 106.0, 107.0, 108.0, 109.0]
 WANTED = {"AAPL": [None, None, 0.1, None, None, 0.0]}
@@ -170,3 +173,26 @@ def test_no_entry_leaves_while_somebody_waits(world):
     assert {o.symbol for o in one.exchange.orders.values()} == {"AAPL"}
     states = one.started.repository.intents(one.started.ledger_id).set_index("symbol")["state"]
     assert states["MSFT"] == "abandoned"
+
+
+class Asked(World):
+    """Six entries leave, 0.15 s apart; a kill is asked for once the first is at the broker."""
+
+    def tick(self):
+        self.time.now += 0.15
+        if self.exchange.orders and "kill" not in self.said:
+            self.said.append("kill")
+            self.ask("kill")
+
+
+def test_a_kill_that_comes_while_orders_leave_stops_all_that_follow(folder):
+    """It is looked for every 0.4 s, and once seen not forgotten before the next pass."""
+    (folder / "turns.py").write_text(STRATEGY.replace("2 * np.arange", "0 * np.arange"))
+    one = Asked(folder, bars=walk(symbols=("AAPL", "KO", "TSLA", "MSFT", "PG", "XOM")))
+    assert one.run().status == "halted"
+    sent = [o.client_order_id for o in one.ours() if o.side > 0]
+    with one.ledger() as repository:
+        intents = repository.intents(1)
+    states = intents["state"][intents["side"] == "buy"]
+    assert len(states) == 6 and 1 <= len(sent) <= 4
+    assert list(states[len(sent):]) == ["abandoned"] * (6 - len(sent))

@@ -60,6 +60,7 @@ class Runtime:
         self._stop: tuple[Status, str] | None = None
         self._failures = self._rebuilds = 0
         self._seen: set[int] = set()  # requests that the last pass was given
+        self._new = False  # whether somebody has asked for something since
         self._looked = float("-inf")
         self._passed = float("-inf")
         self._quiet = ""
@@ -209,17 +210,15 @@ class Runtime:
         return self._wanted()
 
     def _wanted(self) -> bool:
-        """Whether somebody wants something."""
-        if self._stop is not None:
+        """Whether somebody wants something that no pass has seen yet. It stays so until one begins, however often this
+        is asked."""
+        if self._stop is not None or self._new:
             return True
         now = self._clock()
-        if now - self._looked < ASK_SECONDS:
-            return False
-        self._looked = now
-        try:
-            return bool(self._unhandled())
-        except RepositoryError:  # the pass itself will say so
-            return False
+        if now - self._looked >= ASK_SECONDS:
+            self._looked = now
+            self._new = bool(self._asked_for() - self._seen)
+        return self._new
 
     def _pause(self, seconds: float) -> None:
         """Until somebody wants something new: what could not be carried out is no reason to hurry."""
@@ -270,7 +269,7 @@ class Runtime:
     def _requests(self) -> list[Any]:
         """What is asked for now, stops noted."""
         asked = list(self._unhandled())
-        self._seen = {int(one.id) for one in asked}
+        self._seen, self._new = {int(one.id) for one in asked}, False
         for one in asked:
             if one.kind == "stop":
                 self.stop(why(one))
