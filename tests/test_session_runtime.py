@@ -74,6 +74,13 @@ def test_days_without_trading_and_the_end_of_a_day():
     intraday = dataclasses.replace(hours, interval="5m")
     assert day_over(intraday, ny("2024-07-03 12:59:59"), ny("2024-07-03 12:50")) == ("", "")
     assert day_over(intraday, ny("2024-07-03 13:00:03"), ny("2024-07-03 12:55"))[0] == "success"
+    assert day_over(intraday, ny("2024-07-03 13:00:03"), ny("2024-07-03 12:50")) == ("", "")
+    assert day_over(intraday, ny("2024-07-03 13:10:00"), ny("2024-07-03 12:50"))[0] == "success"
+    assert day_over(intraday, ny("2024-07-03 13:10:00"), ny("2024-07-02 15:55"))[0] == "error"
+    hourly = dataclasses.replace(hours, interval="1h")  # from 9:30 on: the last hour of a half day is half an hour
+    assert day_over(hourly, ny("2024-07-03 13:00:03"), ny("2024-07-03 11:30")) == ("", "")
+    assert day_over(hourly, ny("2024-07-03 13:00:03"), ny("2024-07-03 12:30")) == (
+        "success", "the session of 2024-07-03 is over")
 
 
 # --- days and nights --------------------------------------------------------------------------------------------------
@@ -276,6 +283,46 @@ def test_until_close_when_the_bar_does_not_come(folder):
     world.params = world.params.model_copy(update={"until": "close"})
     summary = world.run()
     assert summary.status == "error" and "had not come 60 minutes after" in summary.reason
+
+
+FAR = '''
+from dataclasses import dataclass
+
+import botlib
+from botlib.strategies.base import Strategy
+
+
+@dataclass(frozen=True)
+class Far(Strategy):
+    """At every bar it bids far below the price."""
+
+    warmup = 0
+
+    def on_bar(self, view):
+        return botlib.buy("AAPL", 10, limit=round(view.bars.close[-1, 0] * 0.6, 2))
+'''
+
+
+def test_until_close_intraday_when_the_last_bar_does_not_come(folder):
+    """What its close would have ended does not go on working overnight, without anybody to look after it."""
+    (folder / "far.py").write_text(FAR)
+    world = Flowing(folder, bars=HALF, first=52, start="2024-07-03 10:00:00", poll_seconds=60.0,
+                    strategy={"name": "far.py:Far"})
+    world.params = world.params.model_copy(update={"until": "close"})
+
+    def away(now):
+        if now >= ny("2024-07-03 12:40") and not world.faults.script:
+            world.faults.add(Fault(kind="stale", path="/v2/stocks/bars"))
+
+    world.on_wait = away
+    summary = world.run()
+    assert (summary.status, summary.reason) == ("success", (
+        "the session of 2024-07-03 is over; its last bar, of 12:45, had not come 10 minutes after it should have been "
+        "final: nothing was decided on it"))
+    assert ny("2024-07-03 13:10") <= world.now() < ny("2024-07-03 13:12")
+    sent = world.ours()
+    assert len(sent) >= 5 and {str(o.status) for o in sent} == {"canceled"}
+    world.check()
 
 
 # --- threads, streams, signals ----------------------------------------------------------------------------------------

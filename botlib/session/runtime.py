@@ -10,6 +10,7 @@ from typing import Any
 
 from botlib.calendars import schedule
 from botlib.errors import BotlibError, BrokerError, LeaseLost, ProviderError, RepositoryError
+from botlib.session.asking import Asking
 from botlib.session.console import first_lines, lines
 from botlib.session.ending import parity_of, summary_of, write_end
 from botlib.session.loop import AccountChanged, TradingSession
@@ -18,12 +19,12 @@ from botlib.session.report import Report
 from botlib.session.starting import Started
 from botlib.session.summary import LiveTradingSummary, Status
 from botlib.session.waiting import (
-    ASK_SECONDS,
     QUIET_SECONDS,
     REBUILDS,
     RETRY_SECONDS,
     SETTLE_SECONDS,
     Hours,
+    came,
     day_over,
     next_pass,
     no_session,
@@ -58,12 +59,11 @@ class Runtime:
         self._thread: threading.Thread | None = None
         self._over = threading.Event()
         self._stop: tuple[Status, str] | None = None
+        self._at_end: str = params.at_end
         self._failures = self._rebuilds = 0
-        self._seen: set[int] = set()  # requests that the last pass was given
-        self._new = False  # whether somebody has asked for something since
-        self._looked = float("-inf")
         self._passed = float("-inf")
         self._quiet = ""
+        self._asking = Asking(lambda: started.repository.requests(started.lease.account_id, unhandled=True), clock)
         self._hours = Hours(timetable=schedule(params.calendar or "XNYS"), interval=params.interval,
                             poll=params.poll_seconds, delay=params.daily_delay_minutes,
                             settle=0.0 if started.venue.here is None else SETTLE_SECONDS)
@@ -179,7 +179,10 @@ class Runtime:
             status, reason = "success", "the iterations asked for are done"
         elif self.params.until == "close" and (session.iteration > 1 or self.started.venue.exchange is None):
             # a replay begins at the close before its first day
-            status, reason = day_over(self._hours, session.time, session.core.bars.index[-1])
+            last = session.core.bars.index[-1]
+            status, reason = day_over(self._hours, session.time, last)
+            if status and not came(self._hours, session.time, last) and self._at_end == "keep":
+                self._at_end = "cancel-entries"  # what that bar's close would have done
         if watch.latched and (status == "success" or not (session.core.positions() or session.core.working)):
             return "halted", watch.reason
         return (status, reason) if status else None
@@ -210,27 +213,14 @@ class Runtime:
         return self._wanted()
 
     def _wanted(self) -> bool:
-        """Whether somebody wants something that no pass has seen yet. It stays so until one begins, however often this
-        is asked."""
-        if self._stop is not None or self._new:
-            return True
-        now = self._clock()
-        if now - self._looked >= ASK_SECONDS:
-            self._looked = now
-            self._new = bool(self._asked_for() - self._seen)
-        return self._new
+        """Whether somebody wants something that no pass has seen yet."""
+        return self._stop is not None or self._asking.new()
 
     def _pause(self, seconds: float) -> None:
         """Until somebody wants something new: what could not be carried out is no reason to hurry."""
         until = self._clock() + seconds
-        while (left := until - self._clock()) > 0.0 and self._stop is None and not self._asked_for() - self._seen:
+        while (left := until - self._clock()) > 0.0 and self._stop is None and not self._asking.news():
             self._sleep(min(0.2, left))
-
-    def _asked_for(self) -> set[int]:
-        try:
-            return {int(one.id) for one in self._unhandled()}
-        except RepositoryError:  # the pass itself will say so
-            return set()
 
     def _retry(self, problem: str, beside: str) -> None:
         """A pass could not read the broker, or the bars: wait longer each time."""
@@ -262,14 +252,9 @@ class Runtime:
 
     # --- requests -----------------------------------------------------------------------------------------------------
 
-    def _unhandled(self) -> tuple[Any, ...]:
-        found: tuple[Any, ...] = self.started.repository.requests(self.started.lease.account_id, unhandled=True)
-        return found
-
     def _requests(self) -> list[Any]:
         """What is asked for now, stops noted."""
-        asked = list(self._unhandled())
-        self._seen, self._new = {int(one.id) for one in asked}, False
+        asked = self._asking.take()
         for one in asked:
             if one.kind == "stop":
                 self.stop(why(one))
@@ -299,8 +284,8 @@ class Runtime:
         started, session = self.started, self.started.session
         parity = None
         try:
-            if status != "error":
-                for line in session.finish(self.params.at_end):
+            if status != "error" or self._at_end != self.params.at_end:
+                for line in session.finish(self._at_end):
                     self.lines.put(line)
         except Exception as error:  # whatever it is, the end is written down and the account given back
             self.error = self.error or (None if isinstance(error, BotlibError) else error)

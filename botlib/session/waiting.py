@@ -20,8 +20,9 @@ SETTLE_SECONDS = 3.0
 BEFORE_OPEN_SECONDS = 300.0
 """How long before the open the account is looked at."""
 
-PATIENCE_MINUTES = 60.0
-"""How long a scheduled session waits for the day's last bar, once it should be final."""
+PATIENCE_MINUTES, INTRADAY_PATIENCE_MINUTES = 60.0, 10.0
+"""How long a scheduled session waits for the day's last bar, once it should be final. Intraday it may be that nobody
+traded in its minutes: then none comes."""
 
 RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Waits between passes that could not read the broker or the bars."""
@@ -69,6 +70,18 @@ class Hours:
         """When the last bar of session ``n`` is final, UTC ns."""
         return int(self.timetable.closes[n]) + (int(self.delay * NS_A_MINUTE) if self.daily else 0)
 
+    def given_up(self, n: int) -> int:
+        """Until when the last bar of session ``n`` is waited for, UTC ns."""
+        patience = PATIENCE_MINUTES if self.daily else INTRADAY_PATIENCE_MINUTES
+        return self.last_final(n) + int(patience * NS_A_MINUTE)
+
+    def last_label(self, n: int) -> int:
+        """The label of the last intraday bar of session ``n``, UTC ns."""
+        opens, minutes = int(self.timetable.opens[n]), INTERVAL_MINUTES[self.interval]
+        assert minutes is not None
+        step = minutes * NS_A_MINUTE
+        return opens + (int(self.timetable.closes[n]) - opens - 1) // step * step
+
 
 def next_pass(hours: Hours, now: pd.Timestamp, *, awaited: bool = False) -> pd.Timestamp:
     """When the next pass is due.
@@ -83,7 +96,7 @@ def next_pass(hours: Hours, now: pd.Timestamp, *, awaited: bool = False) -> pd.T
         late = hours.last_final(n - 1) + settle
         if at < late:
             return _stamp(late)
-        if awaited and at < late + int(PATIENCE_MINUTES * NS_A_MINUTE):
+        if awaited and at < hours.given_up(n - 1):
             return _stamp(poll)
     if n >= len(t.opens):
         return _stamp(poll)
@@ -123,24 +136,44 @@ def no_session(t: Schedule, now: pd.Timestamp) -> str:
 def day_over(hours: Hours, now: pd.Timestamp, last: pd.Timestamp) -> tuple[str, str]:
     """Whether a session that runs until the close is done: ("", "") while it is not, else status and reason.
 
-    ``now`` is the time of a pass that is done, ``last`` the label of the last bar it has seen. On daily bars it is done
-    when the bar of the day has been decided on, intraday when the close has passed.
+    ``now`` is the time of a pass that is done, ``last`` the label of the last bar it has seen. It is done when the last
+    bar of the day has been decided on, or was waited for in vain (see `came`): an "error" on daily bars, and intraday
+    when no bar of the day has come.
     """
     t = hours.timetable
     local = now.tz_convert(t.timezone)
-    day = int(np.datetime64(local.date(), "D").astype(int))
-    n = int(np.searchsorted(t.days, day))
-    if n >= len(t.days) or t.days[n] != day:
+    n = _session_of(t, now)
+    if n is None:
         return "success", no_session(t, now)
     if now.value < hours.last_final(n) + (0 if hours.daily else int(hours.settle * _S)):
         return "", ""
-    seen = int(np.datetime64(last.tz_convert(t.timezone).date(), "D").astype(int))
-    if not hours.daily or seen >= day:
+    if came(hours, now, last):
         return "success", f"the session of {local:%Y-%m-%d} is over"
-    if now.value < hours.last_final(n) + int(PATIENCE_MINUTES * NS_A_MINUTE):
+    if now.value < hours.given_up(n):
         return "", ""
-    return "error", (f"the bar of {local:%Y-%m-%d} had not come {PATIENCE_MINUTES:g} minutes after it should have been "
-                     "final: nothing was decided on it")
+    minutes = (hours.given_up(n) - hours.last_final(n)) / NS_A_MINUTE
+    late = f"had not come {minutes:g} minutes after it should have been final: nothing was decided on it"
+    if hours.daily:
+        return "error", f"the bar of {local:%Y-%m-%d} {late}"
+    label = _stamp(hours.last_label(n)).tz_convert(t.timezone)
+    if _session_of(t, last) != n:
+        return "error", f"no bar of {local:%Y-%m-%d} has come; the last one, of {label:%H:%M}, {late}"
+    return "success", f"the session of {local:%Y-%m-%d} is over; its last bar, of {label:%H:%M}, {late}"
+
+
+def came(hours: Hours, now: pd.Timestamp, last: pd.Timestamp) -> bool:
+    """Whether ``last`` is the last bar of the session of ``now``."""
+    n = _session_of(hours.timetable, now)
+    if n is None:
+        return False
+    return _session_of(hours.timetable, last) == n if hours.daily else last.value >= hours.last_label(n)
+
+
+def _session_of(t: Schedule, at: pd.Timestamp) -> int | None:
+    """The session of an exchange date; None on a day without one."""
+    day = int(np.datetime64(at.tz_convert(t.timezone).date(), "D").astype(int))
+    n = int(np.searchsorted(t.days, day))
+    return n if n < len(t.days) and t.days[n] == day else None
 
 
 def _stamp(at: int) -> pd.Timestamp:
