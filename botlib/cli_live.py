@@ -7,13 +7,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from botlib import cli_permit
 from botlib.cli_parser import CRASHED, Commands, Parser
-from botlib.cli_permit import say, session_params, type_now, values, waived_now
+from botlib.cli_permit import say, session_params, typed_now, values, waived_now
 from botlib.errors import InputError
 
 if TYPE_CHECKING:
@@ -231,9 +231,8 @@ def _in_a_notebook(work: Job, options: argparse.Namespace, root: Path) -> int:
         from botlib import control_actions
 
         control_actions.free(work.params, root, os.environ, env_file=root / ".env")
-    if work.kind == "live":
-        type_now(work.params, options, root)
-    done = run.execute(work, output=options.output, say=_sayer(options))
+    with typed_now(work.params, options, root) if work.kind == "live" else nullcontext():
+        done = run.execute(work, output=options.output, say=_sayer(options))
     say(f"\nnotebook  {shown(done.notebook, Path.cwd())}")
     summary = done.result["summary"]
     if summary["exit_code"] == CRASHED:

@@ -6,6 +6,8 @@ import argparse
 import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,9 +55,21 @@ def say(line: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def type_now(params: SessionParams, options: argparse.Namespace, root: Path) -> None:
+@contextmanager
+def typed_now(params: SessionParams, options: argparse.Namespace, root: Path) -> Iterator[None]:
     """A person at this terminal types the line here: the notebook's kernel has no keyboard, so that what was typed goes
-    to it as an arm for this one session."""
+    to it as an arm for this one session. If none starts, the arm ends with the command."""
+    from botlib import going_live
+
+    number = _type_line(params, options, root)
+    try:
+        yield
+    finally:
+        if number is not None and going_live.give_back(params, number, root=root):
+            say(f"[LIVE] no session has started: what was typed (arm {number}) is taken back")
+
+
+def _type_line(params: SessionParams, options: argparse.Namespace, root: Path) -> int | None:
     import pandas as pd
 
     from botlib import going_live
@@ -63,13 +77,12 @@ def type_now(params: SessionParams, options: argparse.Namespace, root: Path) -> 
 
     ask = keyboard()
     if ask is None:
-        return  # an arm is needed, and looked for in the notebook
+        return None  # an arm is needed, and looked for in the notebook
     until = pd.Timestamp.now("UTC") + pd.Timedelta(hours=1)
     waive = list(options.waive)
     while True:
         try:
-            going_live.arm_from_params(params, sessions=1, until=until, waive=waive, ask=ask, root=root)
-            return
+            return going_live.arm_from_params(params, sessions=1, until=until, waive=waive, ask=ask, root=root).number
         except InputError as error:
             waive = waived_now(error, waive)
 
@@ -98,7 +111,7 @@ def arm(options: argparse.Namespace) -> int:
     root = project_root(options.root)
     params = session_params(options, "live", root)
     say(going_live.arm_from_params(params, sessions=options.sessions, until=options.good_until, waive=options.waive,
-                                   ask=keyboard(), root=root))
+                                   ask=keyboard(), root=root).text)
     return DONE
 
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
@@ -163,6 +163,13 @@ def spend(tx: Any, allowed: Permission, now: pd.Timestamp) -> None:
 # --- the command line, and a notebook's text field --------------------------------------------------------------------
 
 
+class Armed(NamedTuple):
+    """What `arm_from_params` has recorded."""
+
+    number: int
+    text: str
+
+
 def preview(params: SessionParams, *, waive: str | Sequence[str] = (), root: str | Path | None = None,
             environ: Mapping[str, str] | None = None) -> str:
     """The banner that a live session of these parameters would show now: account, limits, strategy, evidence.
@@ -176,7 +183,7 @@ def preview(params: SessionParams, *, waive: str | Sequence[str] = (), root: str
 
 def arm_from_params(params: SessionParams, *, sessions: int = 1, until: object = None,
                     waive: str | Sequence[str] = (),
-                    ask: Ask | None, root: str | Path | None = None, environ: Mapping[str, str] | None = None) -> str:
+                    ask: Ask | None, root: str | Path | None = None, environ: Mapping[str, str] | None = None) -> Armed:
     """Let a person arm headless sessions of exactly these parameters: banner, typed line, record.
 
     Parameters
@@ -194,8 +201,8 @@ def arm_from_params(params: SessionParams, *, sessions: int = 1, until: object =
 
     Returns
     -------
-    str
-        A sentence: what was armed.
+    Armed
+        Its number, and what was armed in a sentence.
 
     Raises
     ------
@@ -219,8 +226,18 @@ def arm_from_params(params: SessionParams, *, sessions: int = 1, until: object =
                             params_hash=terms.params_hash, limits=arming.limits_record(terms), sessions=sessions,
                             until=end, time=now, version=terms.version, waived=list(given), host=here().host)
     waived = f" Waived: {', '.join(given)}." if given else ""
-    return (f"arm {number}: {allows}, for {terms.strategy} on {terms.account}.{waived} Start it with the same "
-            f"parameters and --enable-live; take it back with python -m botlib live disarm {number}.")
+    return Armed(number, f"arm {number}: {allows}, for {terms.strategy} on {terms.account}.{waived} Start it with the "
+                         f"same parameters and --enable-live; take it back with python -m botlib live disarm {number}.")
+
+
+def give_back(params: SessionParams, number: int, *, root: str | Path | None = None,
+              environ: Mapping[str, str] | None = None) -> bool:
+    """End an arm that no session has used; whether it was so."""
+    with _database(params, root, environ) as repository:
+        if any(one.id == number and one.used == 0 and one.revoked is None for one in repository.arms()):
+            with repository.writing() as tx:
+                return tx.arm_revoked(number, time=pd.Timestamp.now("UTC"))
+    return False
 
 
 def arms_table(params: SessionParams, *, root: str | Path | None = None, environ: Mapping[str, str] | None = None,

@@ -114,6 +114,18 @@ def test_live_needs_a_person_at_a_terminal(clone):
     assert "mean_reversion_momentum" in clone.run("status").stdout
 
 
+def test_what_was_typed_for_a_session_that_does_not_start_is_taken_back(clone):
+    """A strategy that loads here and not in the notebook's kernel."""
+    clone.write("picky.py", 'import os\n\nif "JPY_PARENT_PID" in os.environ:\n    raise OSError("not in a notebook")\n\n'
+                + helpers.HOLD)
+    names = "backtest look-ahead paper-sessions"
+    shown, code = helpers.typed(clone, LIVE + " --strategy picky.py:Hold", names, "YES I UNDERSTAND")
+    assert code == 2, shown
+    assert "not in a notebook" in shown and "what was typed (arm 1) is taken back" in shown
+    arms = clone.run("live arms").stdout
+    assert "taken back" in arms and "open" not in arms
+
+
 def test_the_live_command_as_it_is_written_and_an_arm_for_the_scheduler(clone):
     names = "backtest look-ahead paper-sessions"
     shown, code = helpers.typed(clone, LIVE, names, "YES I UNDERSTAND", fresh=True)

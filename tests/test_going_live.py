@@ -103,7 +103,7 @@ class Desk:
             line: Any = CONFIRMATION, shown: list[str] | None = None, **values: Any) -> str:
         return going_live.arm_from_params(self.params(**values), sessions=sessions, until=end, waive=waive,
                                           ask=types(line, shown), root=self.root,
-                                          environ=(exchange or self.exchange).environ)
+                                          environ=(exchange or self.exchange).environ).text
 
     # --- looking
 
