@@ -116,14 +116,26 @@ def test_live_needs_a_person_at_a_terminal(clone):
 
 def test_what_was_typed_for_a_session_that_does_not_start_is_taken_back(clone):
     """A strategy that loads here and not in the notebook's kernel."""
-    clone.write("picky.py", 'import os\n\nif "JPY_PARENT_PID" in os.environ:\n    raise OSError("not in a notebook")\n\n'
-                + helpers.HOLD)
+    picky = 'import os\n\nif "JPY_PARENT_PID" in os.environ:\n    raise OSError("not in a notebook")\n\n'
+    clone.write("picky.py", picky + helpers.HOLD)
     names = "backtest look-ahead paper-sessions"
     shown, code = helpers.typed(clone, LIVE + " --strategy picky.py:Hold", names, "YES I UNDERSTAND")
     assert code == 2, shown
     assert "not in a notebook" in shown and "what was typed (arm 1) is taken back" in shown
     arms = clone.run("live arms").stdout
     assert "taken back" in arms and "open" not in arms
+
+
+def test_live_arm_lets_a_person_waive_at_the_terminal(clone):
+    names, arm = "backtest look-ahead paper-sessions", LIVE.replace("trading", "arm")
+    done = clone.run(arm)
+    assert (done.returncode, done.stdout) == (2, "")  # nobody can type, so nobody is asked
+    shown, code = helpers.typed(clone, arm, "")
+    assert code == 2 and f"Type the names ({names}) to waive them" in shown
+    shown, code = helpers.typed(clone, arm, names, "YES I UNDERSTAND")
+    assert code == 0, shown
+    assert "arm 1: 1 headless session until " in shown and f"Waived: {names.replace(' ', ', ')}." in shown
+    assert re.search(r"1 session left +1 +0 \d{4}-\d\d-\d\d \d\d:\d\d UTC +…", clone.run("live arms").stdout)
 
 
 def test_the_live_command_as_it_is_written_and_an_arm_for_the_scheduler(clone):

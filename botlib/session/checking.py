@@ -79,6 +79,13 @@ def taken(fill: Fill, ours: Mapping[str, float], externals: Externals) -> str:
             "the broker refuses stops and exits for them.")
 
 
+def gone(ours: Mapping[str, float], at_broker: Mapping[str, float]) -> dict[str, float]:
+    """Shares that the ledger holds and the account does not, by symbol, unsigned: sold by hand, or taken back."""
+    missing = {symbol: abs(held) - max(0.0, np.sign(held) * at_broker.get(symbol, 0.0))
+               for symbol, held in ours.items()}
+    return {symbol: round(float(shares), 9) for symbol, shares in missing.items() if shares > _DUST}
+
+
 def differences(core: SessionCore, facts: Facts, externals: Externals,
                 waiting: Sequence[Fill | Activity] = ()) -> list[Difference]:
     """Positions, then cash, that ledger, externals and broker do not agree on; ``waiting`` will be booked later."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time as clocks
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -167,7 +168,10 @@ class TradingSession(Rounds):
         self._poll(facts, report)
         self._book(facts, report)
         if self._differences(facts):
+            ended = {one.order_id: one for one in facts.orders if not one.working}
             facts = self._observe()  # something may have happened between two reads: look once more
+            ended |= {one.order_id: one for one in facts.orders}  # what is over is not read again
+            facts = replace(facts, orders=tuple(ended.values()))
             self._book(facts, report)
         self.facts = facts
         return facts

@@ -6,7 +6,7 @@ split left wrong. Cancels come first; what waits for one is planned again when i
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,11 +61,13 @@ class Plan:
         return bool(self.cancels or self.exits or self.protections or self.entries)
 
 
-def plan(core: SessionCore, now: pd.Timestamp, doubtful: Collection[str] = ()) -> Plan:
+def plan(core: SessionCore, now: pd.Timestamp, doubtful: Collection[str] = (),
+         gone: Mapping[str, float] | None = None) -> Plan:
     """Compare the book with the broker.
 
     Protection of ``doubtful`` symbols is left as it is: book and broker do not agree on their shares, as between the
-    night of a split and the broker's booking of it.
+    night of a split and the broker's booking of it. ``gone``: shares by symbol that the book holds and the account does
+    not; exits leave them out, since the broker would refuse the whole.
     """
     core.settle()
     made = Plan()
@@ -89,8 +91,16 @@ def plan(core: SessionCore, now: pd.Timestamp, doubtful: Collection[str] = ()) -
         both = [int(lot[name]) for name in ("stop_order", "target_order") if lot[name] >= 0]
         if not any(core.uids[row] in core.working for row in both):  # the other one still works there
             made.protections.append(_protection(core, pair, lot))
+    held = core.positions() if gone else {}
+    left = {symbol: abs(held.get(symbol, 0.0)) - shares for symbol, shares in (gone or {}).items()}
     for row in others:
-        intent = _order(core, row)
+        symbol = core.bars.symbols[orders["symbol"][row]]
+        most = left.get(symbol) if orders["purpose"][row] != ENTRY else None
+        if most is not None and most <= DUST:
+            continue
+        intent = _order(core, row, most)
+        if most is not None:
+            left[symbol] = most - float(intent.request.qty or 0.0)
         (made.entries if intent.adds_risk else made.exits).append(intent)
     if made.cancels:
         made.entries = []
@@ -200,12 +210,15 @@ def _closing(side: str) -> str:
     return "sell_to_close" if side == "sell" else "buy_to_close"
 
 
-def _order(core: SessionCore, row: int) -> Intent:
+def _order(core: SessionCore, row: int, most: float | None = None) -> Intent:
+    """``most``: shares at most."""
     o, uid = core.book.orders[row], core.uids[row]
+    quantity = float(o["quantity"] - o["filled"])
     symbol, purpose = core.bars.symbols[o["symbol"]], PURPOSES[o["purpose"]]
     kind = _TYPES[o["kind"]]
     fields: dict[str, Any] = {"symbol": symbol, "side": side_word(o["side"]), "type": kind,
-                              "qty": rules.exact_quantity(float(o["quantity"] - o["filled"])), "time_in_force": "day"}
+                              "qty": rules.exact_quantity(quantity if most is None else min(quantity, most)),
+                              "time_in_force": "day"}
     if kind == "limit":
         fields["limit_price"] = float(o["limit"])
     if kind == "stop":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,14 +12,16 @@ import pandas as pd
 from botlib.calendars import schedule
 from botlib.engine.state import ENTRY, WORKING
 from botlib.gates import Gate
+from botlib.session.checking import gone
+from botlib.session.feed import BarFeed
 from botlib.session.guarding import guard
-from botlib.session.links import Intent
+from botlib.session.links import DUST, Intent
 from botlib.session.memory import Unwritten
 from botlib.session.observing import Facts
 from botlib.session.planning import Plan, plan
 from botlib.session.report import Report
 from botlib.session.sending import Answer, Sent
-from botlib.session.timeline import Booked, book, next_print
+from botlib.session.timeline import Booked, book, next_print, splits_on
 from botlib.session.watching import Watching
 from botlib.watch import Watch
 
@@ -30,6 +32,7 @@ ROUNDS = 6
 class Rounds(Watching):
     """The part of `TradingSession` that sends."""
 
+    feed: BarFeed
     _unknown_since: dict[str, float]
     _decided_on: dict[int, str]
     """Entries by number: the label of the bar that decided them; those of before a restart are not in it."""
@@ -41,10 +44,10 @@ class Rounds(Watching):
         for link in self.core.links.values():
             if link.cancel_asked and link.status != "pending_cancel":  # lost, or overtaken: it is asked for again
                 link.cancel_asked = False
-        missed: set[str] = set()
+        missed, lost = set[str](), self._gone(facts)
         for _ in range(ROUNDS):
             self._resolve(facts, report)
-            asked = plan(self.core, facts.time, {one.what for one in report.differences})
+            asked = plan(self.core, facts.time, {one.what for one in report.differences}, lost)
             asked.cancels = [link for link in asked.cancels
                              if self.options.send and link.client_order_id not in missed]
             report.stuck = [self.core.purpose(uid) for uid in asked.stuck]
@@ -62,7 +65,13 @@ class Rounds(Watching):
                 self._after_cancels(facts, report)
             if done.turned_away or not (asked.cancels or ready):
                 break
-        self._check_protection(facts, report)
+        self._check_protection(facts, report, lost)
+
+    def _gone(self, facts: Facts) -> dict[str, float]:
+        """Shares that are not there any more. On the date of a split the broker may only be behind."""
+        missing, day = gone(self.core.positions(), facts.positions), int(self.core.book["session"])
+        split = splits_on(self.feed.actions, day - 1, day) if missing else ()
+        return {symbol: shares for symbol, shares in missing.items() if symbol not in dict(split)}
 
     # --- in time ------------------------------------------------------------------------------------------------------
 
@@ -273,7 +282,7 @@ class Rounds(Watching):
 
     # --- protection ---------------------------------------------------------------------------------------------------
 
-    def _check_protection(self, facts: Facts, report: Report) -> None:
+    def _check_protection(self, facts: Facts, report: Report, lost: Mapping[str, float]) -> None:
         """Tell of positions whose protection, or way out, is not at the broker: when it begins and when it ends."""
         if not self.options.send:
             return
@@ -282,11 +291,12 @@ class Rounds(Watching):
         held = core.positions()
         missing = {core.bars.symbols[orders["symbol"][row]] for row in rows.tolist()
                    if core.uids[row] not in core.working}
-        bare = sorted(missing & set(held))
+        left = {s: abs(held[s]) - lost.get(s, 0.0) for s in missing & set(held)}
+        bare = sorted(s for s in left if left[s] > DUST)
         if bare == self.memory.bare:
             return
         now = facts.time
-        texts = [(s, f"{held[s]:g} shares of {s} are not fully protected at the broker: look at the account", "alarm")
+        texts = [(s, f"{left[s]:g} shares of {s} are not fully protected at the broker: look at the account", "alarm")
                  for s in bare if s not in self.memory.bare]
         texts += [(s, f"{s} is protected again", "info") for s in self.memory.bare if s not in bare]
         self.memory.bare = bare
