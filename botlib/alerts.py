@@ -23,7 +23,7 @@ from pydantic import Field, field_validator
 from botlib import hygiene
 from botlib.alert_targets import Command, NotDelivered, Ping, without_secrets
 from botlib.errors import InputError
-from botlib.params import Model
+from botlib.params import PRIVATE, Model, command
 
 Kind = Literal["start", "kill", "crash", "refusal", "end", "alarm"]
 LEVELS: dict[str, str] = {"start": "info", "kill": "alarm", "crash": "alarm", "refusal": "warning", "end": "info",
@@ -37,17 +37,15 @@ class AlertSettings(Model):
     """Who is told of a session's start, kill, crash, refusal, end and alarms."""
 
     on_event: str | list[str] | None = Field(
-        None, description="command that gets each event as JSON on its standard input; null: none")
-    ping_url_env: str = Field(DEFAULT_VARIABLE, description="environment variable that holds an https URL to ping")
+        None, description="command that gets each event as JSON on its standard input; null: none",
+        json_schema_extra=PRIVATE)
+    ping_url_env: str = Field(DEFAULT_VARIABLE, description="environment variable that holds an https URL to ping",
+                              json_schema_extra=PRIVATE)
 
-    @field_validator("on_event")
+    @field_validator("on_event", mode="before")
     @classmethod
-    def _check_command(cls, value: str | list[str] | None) -> str | list[str] | None:
-        words = [value] if isinstance(value, str) else value
-        if words is not None and (not words or not words[0].strip() or any("\0" in word for word in words)):
-            raise InputError(f"on_event = {value!r}: give a command line, a list of a program and its arguments, or "
-                             "null.")
-        return value
+    def _check_command(cls, value: Any) -> Any:
+        return command("on_event", value)
 
     @field_validator("ping_url_env")
     @classmethod

@@ -15,9 +15,10 @@ from typing import Any
 
 import pandas as pd
 
-from botlib.errors import InputError, nearest
+from botlib.calendars import EXCHANGE_TZ
+from botlib.errors import EvidenceMissing, InputError, nearest
 from botlib.session_config import CONFIRMATION
-from botlib.wording import plural
+from botlib.wording import plural, utc
 
 MAX_SESSIONS = 5
 """Most live sessions that one typed line allows."""
@@ -39,7 +40,6 @@ WAIVABLE = {
 NOT_PERMITTED = "not-permitted"
 """The hold of safety under which a session without permission only exits."""
 
-_ZONE = "America/New_York"  # whose midnight ends a date
 _WIDTH = 78
 
 
@@ -142,10 +142,10 @@ def missing(evidence: Iterable[Evidence], waived: str | Iterable[str] | None) ->
 
 
 def check_missing(names: Sequence[str]) -> None:
-    """Refuse while something is missing. Raises `InputError`: what, and how it is waived by name, on the record."""
+    """Refuse while something is missing. Raises `EvidenceMissing`: what, and how it is waived by name, on record."""
     if names:
-        raise InputError(f"live trading refused: {'; '.join(WAIVABLE[name] for name in names)}. Make up for it, or "
-                         f"waive it by name, which is put on record: --waive {' '.join(names)}.")
+        raise EvidenceMissing(f"live trading refused: {'; '.join(WAIVABLE[name] for name in names)}. Make up for it, "
+                              f"or waive it by name, which is put on record: --waive {' '.join(names)}.", names)
 
 
 # --- what is shown and typed ------------------------------------------------------------------------------------------
@@ -215,8 +215,8 @@ def until_of(value: object) -> pd.Timestamp:
     if isinstance(value, dt.datetime) and not pd.isna(value) and value.tzinfo is not None:
         return pd.Timestamp(value).tz_convert("UTC")
     if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
-        return (pd.Timestamp(value + dt.timedelta(days=1)).tz_localize(_ZONE) - pd.Timedelta(seconds=1)).tz_convert(
-            "UTC")
+        over = pd.Timestamp(value + dt.timedelta(days=1)).tz_localize(EXCHANGE_TZ)
+        return (over - pd.Timedelta(seconds=1)).tz_convert("UTC")
     raise InputError(f"until = {value!r}: give the last day that the arm is good for, as YYYY-MM-DD.")
 
 
@@ -226,8 +226,8 @@ def check_arm(sessions: object, until: pd.Timestamp, now: pd.Timestamp) -> None:
         raise InputError(f"sessions = {sessions!r} is out of range: valid is 1 to {MAX_SESSIONS}.")
     last = now + pd.Timedelta(days=MAX_DAYS)
     if not now < until <= last:
-        raise InputError(f"until = {until:%Y-%m-%d %H:%M} UTC: an arm ends in the future, at most {MAX_DAYS} days from "
-                         f"now ({last.tz_convert(_ZONE):%Y-%m-%d}).")
+        raise InputError(f"until = {utc(until)}: an arm ends in the future, at most {MAX_DAYS} days from "
+                         f"now ({last.tz_convert(EXCHANGE_TZ):%Y-%m-%d}).")
 
 
 def limits_record(terms: Terms) -> dict[str, Any]:
@@ -246,7 +246,7 @@ def differences(arm: Any, terms: Terms, now: pd.Timestamp) -> list[str]:
     if arm.revoked is not None:
         said.append("taken back")
     if not now <= arm.until:
-        said.append(f"over since {arm.until:%Y-%m-%d %H:%M} UTC")
+        said.append(f"over since {utc(arm.until)}")
     return said
 
 
@@ -267,6 +267,11 @@ def usable(arms: Sequence[Any], terms: Terms, now: pd.Timestamp) -> tuple[Any | 
 def of_version(arm: Any, terms: Terms) -> str:
     """What to say when an arm was typed for another version of botlib; "" when it was not."""
     return "" if arm.version == terms.version else f" (typed for botlib {arm.version}; this is {terms.version})"
+
+
+def allows(arm: Any, now: pd.Timestamp, *, going_on: bool) -> bool:
+    """Whether an arm is still good for anything. ``going_on``: its last session runs, or crashed and may go on."""
+    return arm.revoked is None and now <= arm.until and (arm.used < arm.sessions or going_on)
 
 
 def standing(arm: Any, now: pd.Timestamp) -> str:

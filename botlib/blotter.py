@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from botlib import style
+from botlib.calendars import EXCHANGE_TZ
 from botlib.errors import InputError, nearest
 from botlib.style import BLUE, VERMILLION, TimeAxis, heading, new_figure, styled
 from botlib.tables import TextTable
@@ -20,7 +21,6 @@ from botlib.wording import DOT, NOTHING, interval_label, plural, span, typeset
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ZONE = "America/New_York"
 _MARKS = {"buy": (BLUE, "^", "bought"), "sell": (VERMILLION, "v", "sold")}
 
 
@@ -49,7 +49,7 @@ def answers(found: Iterable[Any]) -> TextTable:
     return _shown(pd.DataFrame(rows, columns=["Asked", "Answer", "Words", "What to do"]), "no answers")
 
 
-def fills(found: Iterable[Any], zone: str = ZONE) -> TextTable:
+def fills(found: Iterable[Any], zone: str = EXCHANGE_TZ) -> TextTable:
     """Fills in order, what each moved in cash, and a row of totals; times in ``zone``."""
     every = sorted(found, key=lambda f: f.time)
     rows = [(f"{f.time.tz_convert(zone):%Y-%m-%d %H:%M}", f.symbol, f.side, _quantity(f.qty), _price(f.price),

@@ -7,6 +7,7 @@ each process.
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import tempfile
 import warnings
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 
 # Fixed, so that nothing here depends on today's date.
 FIRST_DAY, LAST_DAY = "1970-01-01", "2040-12-31"
+EXCHANGE_TZ = "America/New_York"  # of the US exchanges: their dates are the sessions', Alpaca's and an arm's
 NS_A_MINUTE = 60_000_000_000
+_EPOCH = dt.date(1970, 1, 1).toordinal()
 # Minutes of a bar; None: one bar a session.
 INTERVAL_MINUTES: dict[str, int | None] = {"1m": 1, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "1d": None}
 
@@ -86,6 +89,16 @@ def check_interval(interval: str) -> None:
 def days_of(index: pd.DatetimeIndex) -> np.ndarray:
     """(T,) int32 date of each label, in the index's own zone, as days since 1970-01-01."""
     return index.tz_localize(None).values.astype("datetime64[D]").astype(np.int32)
+
+
+def day_of(time: pd.Timestamp, timezone: str = EXCHANGE_TZ) -> int:
+    """Date of a moment in a zone, the US exchanges' by default, as days since 1970-01-01."""
+    return int(time.tz_convert(timezone).toordinal()) - _EPOCH
+
+
+def midnight(day: int, timezone: str = EXCHANGE_TZ) -> pd.Timestamp:
+    """When a date (days since 1970-01-01) begins in a zone."""
+    return pd.Timestamp(day, unit="D").tz_localize(timezone)
 
 
 def session_starts(sessions: np.ndarray) -> np.ndarray:

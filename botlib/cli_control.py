@@ -224,12 +224,12 @@ def _clear(desk: Desk, options: argparse.Namespace) -> int:
             raise InputError("the kill stands: the word was not typed.")
         return DONE
     state = desk.repository.checkpoint(desk.ledger.id)
-    said = () if state is None else control_actions.cleared(state)[3]
+    lifted = None if state is None else control_actions.cleared(state)
     safety = desk.repository.safety(desk.ledger.id)
-    if state is None or safety is None or not (safety.latched or "asked" in state["watch"]["holds"]):
+    if lifted is None or safety is None or (lifted[1] == lifted[2] and not safety.latched):
         say("[SAFETY] No kill stands; nothing was reset.")
         return DONE
-    if not _sure(options, said):
+    if not _sure(options, lifted[3]):
         raise InputError("the kill stands: the word was not typed.")
     say(f"[KILL] {_asked(desk, 'clear', options.reason)}")
     _portfolio(desk)

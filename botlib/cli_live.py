@@ -134,7 +134,7 @@ def _session(options: argparse.Namespace, kind: str) -> int:
     from botlib.project import project_root
 
     root = project_root(options.root)
-    if options.notebook is None and not options.no_notebook and not _has_notebook(job.NOTEBOOKS[kind], root):
+    if options.notebook is None and not options.no_notebook and not (root / job.NOTEBOOKS[kind]).is_file():
         options.no_notebook = True
     if options.no_notebook:
         params = session_params(options, kind, root)
@@ -144,14 +144,6 @@ def _session(options: argparse.Namespace, kind: str) -> int:
     work = _job(options, kind, root)
     _warm_up(warmup)
     return _in_a_notebook(work, options, root)
-
-
-def _has_notebook(name: str, root: Path) -> bool:
-    import inspect
-
-    from botlib import run
-
-    return (root / name).is_file() and "say" in inspect.signature(run.execute).parameters
 
 
 def _warm_up(warmup: Any) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from botlib.cli_parser import DONE
-from botlib.errors import InputError
+from botlib.errors import EvidenceMissing, InputError
 
 if TYPE_CHECKING:
+    from botlib.going_live import Armed
     from botlib.session_config import SessionParams
 
 _PLAIN = ("symbols", "period", "interval", "iterations", "venue", "account", "capital", "db", "orders", "until",
@@ -72,17 +72,23 @@ def typed_now(params: SessionParams, options: argparse.Namespace, root: Path) ->
 def _type_line(params: SessionParams, options: argparse.Namespace, root: Path) -> int | None:
     import pandas as pd
 
+    from botlib.keyboard import keyboard
+
+    if keyboard() is None:
+        return None  # an arm is needed, and looked for in the notebook
+    return _armed(params, options, root, sessions=1, until=pd.Timestamp.now("UTC") + pd.Timedelta(hours=1)).number
+
+
+def _armed(params: SessionParams, options: argparse.Namespace, root: Path, *, sessions: int, until: Any) -> Armed:
+    """What a person types; before it, the names of evidence to do without."""
     from botlib import going_live
     from botlib.keyboard import keyboard
 
-    ask = keyboard()
-    if ask is None:
-        return None  # an arm is needed, and looked for in the notebook
-    until = pd.Timestamp.now("UTC") + pd.Timedelta(hours=1)
     waive = list(options.waive)
     while True:
         try:
-            return going_live.arm_from_params(params, sessions=1, until=until, waive=waive, ask=ask, root=root).number
+            return going_live.arm_from_params(params, sessions=sessions, until=until, waive=waive, ask=keyboard(),
+                                              root=root)
         except InputError as error:
             waive = waived_now(error, waive)
 
@@ -91,27 +97,22 @@ def waived_now(error: InputError, waived: list[str]) -> list[str]:
     """Let a person at a terminal waive missing evidence by typing its names; raises the refusal otherwise."""
     from botlib.keyboard import keyboard
 
-    missing = re.search(r"--waive ([a-z-]+(?: [a-z-]+)*)", str(error))
     ask = keyboard()
-    if missing is None or ask is None:
+    if not isinstance(error, EvidenceMissing) or ask is None:
         raise error
-    names = missing[1].split()
-    typed = ask(f"{error}\n\nType the names ({' '.join(names)}) to waive them for this session, or press Enter to "
-                "leave it.").split()
-    if not set(names) <= set(typed):
+    typed = ask(f"{error}\n\nType the names ({' '.join(error.missing)}) to waive them, or press Enter to leave "
+                "it.").split()
+    if not set(error.missing) <= set(typed):
         raise error
-    return [*waived, *names]
+    return [*waived, *error.missing]
 
 
 def arm(options: argparse.Namespace) -> int:
-    from botlib import going_live
-    from botlib.keyboard import keyboard
     from botlib.project import project_root
 
     root = project_root(options.root)
     params = session_params(options, "live", root)
-    say(going_live.arm_from_params(params, sessions=options.sessions, until=options.good_until, waive=options.waive,
-                                   ask=keyboard(), root=root).text)
+    say(_armed(params, options, root, sessions=options.sessions, until=options.good_until).text)
     return DONE
 
 

@@ -27,12 +27,9 @@ def opened(options: argparse.Namespace) -> Iterator[tuple[Repository, list[Subje
     from botlib import control
     from botlib.project import project_root
     from botlib.repository import Repository
+    from botlib.session_checks import database  # of the parameters no more is imported: a kill waits for nothing
 
-    db = options.db
-    if ":" in db:  # a URL, or the name of a variable that holds one; a file needs no check, and a kill no second more
-        from botlib.session_config import SessionParams
-
-        db = SessionParams(db=db).database(os.environ)
+    db = database(options.db, os.environ)
     with Repository.open(db, root=project_root(options.root), create=False, checked=False) as repository:
         yield repository, control.subjects(repository)
 

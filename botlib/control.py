@@ -6,7 +6,6 @@ A live session carries requests out itself: they are written where it looks twic
 
 from __future__ import annotations
 
-import getpass
 import time as clocks
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from botlib.errors import InputError
-from botlib.repository.hosts import here, process_mark
+from botlib.repository.hosts import here, person, process_mark
 from botlib.repository.lives import Life, life_of
 
 if TYPE_CHECKING:
@@ -137,15 +136,6 @@ def subjects(repository: Repository) -> list[Subject]:
 def again(repository: Repository, subject: Subject) -> Subject:
     """The same ledger as it is now."""
     return next(one for one in subjects(repository) if one.ledger.id == subject.ledger.id)
-
-
-def person() -> str:
-    """Who asks: the user's name and the host."""
-    try:
-        name = getpass.getuser()
-    except (OSError, KeyError, ImportError):  # a process without a user's name, in a container
-        name = "somebody"
-    return f"{name}@{here().host.partition('/')[0]}"
 
 
 def ask(repository: Repository, subject: Subject, kind: str, *, note: str = "", seconds: float = WAIT_SECONDS,

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from botlib.control import Subject, person
+from botlib.control import Subject
 from botlib.errors import BotlibError, InputError
 from botlib.repository import Lease
-from botlib.repository.hosts import here, state_folder
+from botlib.repository.hosts import here, person, state_folder
 from botlib.wording import plural
 
 if TYPE_CHECKING:
@@ -120,10 +120,8 @@ def cleared(state: Mapping[str, Any]) -> tuple[dict[str, Any], Watch, Watch, tup
     from botlib.watch import Watch
 
     before = Watch.from_record(state["watch"])
-    account, asked = state["core"]["book"]["account"], before.holds.get("asked")
-    after, said = before.released("asked").cleared(float(account["equity"]))
-    if asked is not None:
-        said = (f"Entries are allowed again. They were not because: {asked}.", *(said if before.latched else ()))
+    account = state["core"]["book"]["account"]
+    after, said = before.cleared(float(account["equity"]))
     if not before.latched:
         return {**state, "watch": after.record()}, before, after, said
     book = {**state["core"]["book"], "account": {**account, "state": safety.ACTIVE, "peak": after.peak}}

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from botlib.control import person
 from botlib.control_actions import GONE, Desk
 from botlib.errors import InputError
+from botlib.repository.hosts import person
 
 if TYPE_CHECKING:
     from botlib.session.reopening import Look

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from botlib.calendars import EXCHANGE_TZ
 from botlib.control import Subject, who
 from botlib.panel_status import event_words
 from botlib.safety import SafetyControls
 from botlib.session.console import portfolio
 from botlib.session.report import Report
-from botlib.session.timeline import ZONE
-from botlib.wording import plural
+from botlib.wording import money, plural
 
 if TYPE_CHECKING:
     from botlib.repository import Repository, Verification
@@ -106,7 +106,7 @@ def _event(row: Any) -> str:
         text = " ".join(filter(None, (data["state"], data.get("reason"))))
     else:
         text = event_words(row.kind, data)
-    return f"[EVENT] {row.time.tz_convert(ZONE):%Y-%m-%d %H:%M:%S} {row.kind}{': ' * bool(text)}{text}"
+    return f"[EVENT] {row.time.tz_convert(EXCHANGE_TZ):%Y-%m-%d %H:%M:%S} {row.kind}{': ' * bool(text)}{text}"
 
 
 def trades(repository: Repository, subject: Subject, *, symbol: str | None, limit: int) -> list[str]:
@@ -114,7 +114,7 @@ def trades(repository: Repository, subject: Subject, *, symbol: str | None, limi
     fills = repository.fills(subject.ledger.id, symbol=symbol, limit=limit)
     said = [f"[LEDGER] account {subject}, database {repository.shown}"]
     for row in fills.itertuples():
-        said.append(f"[TRADE] {row.time.tz_convert(ZONE):%Y-%m-%d %H:%M:%S} {row.side.upper()} {row.qty:g} "
+        said.append(f"[TRADE] {row.time.tz_convert(EXCHANGE_TZ):%Y-%m-%d %H:%M:%S} {row.side.upper()} {row.qty:g} "
                     f"{row.symbol} @ ${row.price:,.4f} ({row.purpose})")
     profit = repository.profit_by_symbol(subject.ledger.id)
     if symbol is not None:
@@ -143,7 +143,7 @@ def stamp() -> str:
 def _dollars(value: float | None, *, sign: bool = False) -> str:
     if value is None or math.isnan(value):
         return "unknown"
-    return f"{'+' if sign and value >= 0 else '-' if value < 0 else ''}${abs(value):,.2f}"
+    return money(value, sign=sign, digits=2)
 
 
 def _number(value: Any) -> float:

@@ -5,7 +5,8 @@
     │   ├── DataError               bars that cannot be trusted, or no bars at all
     │   ├── StrategyError           a strategy that raises, returns the wrong shape or looks ahead
     │   │   └── StrategyFailed      ... whose own code raised, while it ran
-    │   └── CredentialsError        keys are missing, or are not for the host they would be sent to
+    │   ├── CredentialsError        keys are missing, or are not for the host they would be sent to
+    │   └── EvidenceMissing         live trading that nothing has gone before, and that nobody waived
     ├── ProviderError               the other side failed: network, service, a file that cannot be read
     ├── BrokerError                 a broker's answer is a no, or is none
     │   ├── BrokerRefusal           a definite no, with its HTTP status and code
@@ -75,6 +76,14 @@ class ProviderError(BotlibError):
 
 class CredentialsError(InputError):
     """Keys are missing, or are not for the host they would be sent to. Never holds a key."""
+
+
+class EvidenceMissing(InputError):
+    """Live trading is refused for evidence that is neither there nor waived: ``missing``, the names to waive it by."""
+
+    def __init__(self, text: str, missing: Sequence[str] = ()) -> None:
+        super().__init__(text)
+        self.missing = tuple(missing)
 
 
 class BrokerError(BotlibError):

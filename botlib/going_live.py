@@ -14,13 +14,14 @@ import pandas as pd
 import botlib
 from botlib import arming, live_evidence
 from botlib.arming import NOT_PERMITTED, Evidence, Permission, Terms
+from botlib.calendars import day_of
 from botlib.errors import InputError
 from botlib.project import project_root
 from botlib.repository import Repository
 from botlib.repository.hosts import here
 from botlib.strategies.loading import strategy_hash
 from botlib.terms import limits, limits_hash, params_hash
-from botlib.wording import plural
+from botlib.wording import plural, utc
 
 if TYPE_CHECKING:
     from botlib.brokers.base import AccountInfo
@@ -143,8 +144,7 @@ def crashed_arm(repository: Repository, ledger_id: int, now: pd.Timestamp) -> in
     last = None if started.empty else repository.session(str(started["session_id"].iloc[0]))
     if last is None or last.status not in ("running", "error"):
         return None
-    day = [time.tz_convert("America/New_York").date() for time in (started["time"].iloc[0], now)]
-    if last.status == "error" and day[0] != day[1]:
+    if last.status == "error" and day_of(started["time"].iloc[0]) != day_of(now):
         return None
     permitted = repository.events(ledger_id, kind="session-permitted", limit=1)
     if permitted.empty or permitted["session_id"].iloc[0] != last.id:
@@ -219,7 +219,7 @@ def arm_from_params(params: SessionParams, *, sessions: int = 1, until: object =
         end = now + pd.Timedelta(days=arming.MAX_DAYS) if until is None else end
         arming.check_arm(sessions, end, now)
         arming.check_missing(arming.missing(found, given))
-        allows = f"{plural(sessions, 'headless session')} until {end:%Y-%m-%d %H:%M} UTC"
+        allows = f"{plural(sessions, 'headless session')} until {utc(end)}"
         arming.check_line(ask(arming.banner(terms, found, given, allows=allows)))
         with repository.writing() as tx:
             number = tx.arm(terms.account_id, strategy=terms.strategy, strategy_hash=terms.strategy_hash,
@@ -243,11 +243,11 @@ def give_back(params: SessionParams, number: int, *, root: str | Path | None = N
 def arms_table(params: SessionParams, *, root: str | Path | None = None, environ: Mapping[str, str] | None = None,
                now: pd.Timestamp | None = None) -> pd.DataFrame:
     """The arms of the parameters' database, newest first: arm, state, sessions, used, until, account, strategy, waived,
-    typed, host, version. Raises `InputError` when there is no such database."""
+    typed, host, version; times as text. Raises `InputError` when there is no such database."""
     now = pd.Timestamp.now("UTC") if now is None else now
     with _database(params, root, environ) as repository:
-        rows = [(one.id, arming.standing(one, now), one.sessions, one.used, one.until, f"…{one.account_id[-6:]}",
-                 f"{one.strategy} ({one.strategy_hash[:12]})", ", ".join(one.waived or ()), one.typed, one.host,
+        rows = [(one.id, arming.standing(one, now), one.sessions, one.used, utc(one.until), f"…{one.account_id[-6:]}",
+                 f"{one.strategy} ({one.strategy_hash[:12]})", ", ".join(one.waived or ()), utc(one.typed), one.host,
                  one.version) for one in reversed(repository.arms())]
     return pd.DataFrame(rows, columns=["arm", "state", "sessions", "used", "until", "account", "strategy", "waived",
                                        "typed", "host", "version"])
@@ -256,6 +256,8 @@ def arms_table(params: SessionParams, *, root: str | Path | None = None, environ
 def disarm(params: SessionParams, number: int | None = None, *, root: str | Path | None = None,
            environ: Mapping[str, str] | None = None, now: pd.Timestamp | None = None) -> str:
     """Take one arm back, or with None all of the parameters' database; a sentence. Needs no line: it allows less.
+
+    One that is used up or over is left as it is, unless a session that crashed could go on with it.
 
     Raises
     ------
@@ -268,11 +270,13 @@ def disarm(params: SessionParams, number: int | None = None, *, root: str | Path
         if number is not None and number not in arms:
             there = f"There are {', '.join(map(str, arms))}." if arms else "There is none."
             raise InputError(f"arm {number} is not in this database. {there}")
+        going = {crashed_arm(repository, one.id, now) for one in repository.ledgers()}
         with repository.writing() as tx:
-            wanted = arms if number is None else [number]
-            taken = [n for n in wanted if arms[n].revoked is None and tx.arm_revoked(n, time=now)]
+            taken = [n for n, one in arms.items() if number in (None, n)
+                     and arming.allows(one, now, going_on=n in going) and tx.arm_revoked(n, time=now)]
     if not taken:
-        return "no arm to take back" if number is None else f"arm {number} was taken back before"
+        return "no arm to take back" if number is None else (
+            f"arm {number} was {arming.standing(arms[number], now)} before: there is nothing to take back")
     return (f"taken back: arm {', '.join(map(str, taken))}. A session that runs on it goes on: python -m botlib stop "
             "ends it.")
 

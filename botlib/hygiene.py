@@ -18,6 +18,9 @@ _VALUES = (
     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*", re.DOTALL),
     re.compile(r"[a-z][a-z0-9+.-]*://[^/\s:@]+:[^/\s@]+@.*", re.IGNORECASE | re.DOTALL),  # a URL with a password
 )
+_WORD = re.compile(r"[^\s'\"\[\]{}(),;=<>]+")
+_KINDS = {"bool": "true or false", "int": "a number", "float": "a number", "str": "a text", "list": "a list",
+          "tuple": "a list", "dict": "a map"}
 _SHORTEST = 8
 """A shorter value of a secret-looking variable is not masked: it would star ordinary text."""
 
@@ -33,6 +36,24 @@ def is_secret_value(value: object, known: Iterable[str] = ()) -> bool:
         return False
     text = value.strip()
     return text in known or any(p.fullmatch(text) for p in _VALUES)
+
+
+def hide(text: str) -> str:
+    """A sentence with each word in it starred that has the form of a key."""
+    return _WORD.sub(lambda word: MASK if _is_key(word[0]) else word[0], text)
+
+
+def _is_key(word: str) -> bool:
+    return any(is_secret_value(part.strip(".")) for part in (word, *word.split(":")))
+
+
+def shown(name: str, value: object, *, private: bool = False) -> str:
+    """How a refusal begins: ``name = value``. Of a private value, which may hold a secret of any form, only its kind,
+    unless nothing is in it; of any other without what has the form of a key."""
+    empty = isinstance(value, (str, list, tuple, Mapping)) and not (value.strip() if isinstance(value, str) else value)
+    if private and not (value is None or empty or isinstance(value, (bool, int, float))):
+        return f"{name} is {_KINDS.get(type(value).__name__, type(value).__name__)} (not shown, it may hold a secret)"
+    return hide(f"{name} = {value!r}")
 
 
 def refuse_secrets(values: Mapping[Any, Any], where: str, known: Iterable[str] = ()) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from botlib import yamlfile
+from botlib import hygiene, yamlfile
 from botlib.config import BacktestParams
 from botlib.errors import InputError, nearest
 from botlib.origins import MAPS
@@ -99,7 +99,7 @@ def parse_set(items: Sequence[str], schema: type[RunParams] = BacktestParams) ->
         name, equals, text = item.partition("=")
         parts = name.strip().split(".")
         if not equals or not all(parts):
-            raise InputError(f"--set {item}: give NAME=VALUE, e.g. --set strategy.rsi_period=10.")
+            raise InputError(f"--set {hygiene.hide(item)}: give NAME=VALUE, e.g. --set strategy.rsi_period=10.")
         if not text.strip():
             raise InputError(f"--set {item}: the value is missing; write null for none, \"''\" for empty text.")
         if len(parts) > 1 and parts[0] not in MAPS:

@@ -51,7 +51,7 @@ def _full_name(line: str) -> str:
         return line
     if rest.startswith("unknown parameter '"):
         return rest.replace("unknown parameter '", f"unknown parameter '{section}.", 1)
-    return f"{section}.{rest}" if re.match(r"\w+ = ", rest) else line
+    return f"{section}.{rest}" if re.match(r"\w+ (= |is an? )", rest) else line
 
 
 def _with_origin(line: str, origins: Mapping[str, str]) -> str:

@@ -12,9 +12,7 @@ at the end it becomes plain HTML, and no widget holds anything any more.
 from __future__ import annotations
 
 import asyncio
-import getpass
 import os
-import socket
 from collections import deque
 from collections.abc import Callable
 from html import escape
@@ -25,6 +23,7 @@ import pandas as pd
 from botlib.errors import BotlibError
 from botlib.panel_page import page
 from botlib.panel_status import Status, find_session, read
+from botlib.repository.hosts import person
 
 if TYPE_CHECKING:
     from botlib.live import Session
@@ -115,7 +114,7 @@ class Panel:
         assert self.status is not None
         try:
             with self.repository.writing() as tx:
-                tx.request(self.status.ledger.account_id, kind, by=_me(), time=pd.Timestamp.now("UTC"), note="panel")
+                tx.request(self.status.ledger.account_id, kind, by=person(), time=pd.Timestamp.now("UTC"), note="panel")
             self.note = _SAID[kind]
         except BotlibError as error:
             self.note = f"{kind}: not asked for, since the ledger cannot be written: {error}"
@@ -207,13 +206,6 @@ class Panel:
         self.repository.close()
         if self in _SHOWN:
             _SHOWN.remove(self)
-
-
-def _me() -> str:
-    try:
-        return f"{getpass.getuser()} at {socket.gethostname()}"
-    except (KeyError, OSError, ImportError):
-        return socket.gethostname()
 
 
 def _zone() -> Any:

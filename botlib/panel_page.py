@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from botlib.calendars import EXCHANGE_TZ
 from botlib.panel_status import Status, event_words
 from botlib.wording import MINUS, NOTHING, money, plural, typeset
 
-ZONE = "America/New_York"
 STALE_SECONDS = 8
 
 # Okabe and Ito's; each is read on the theme's light and dark ground.
@@ -72,7 +72,7 @@ def _head(status: Status, now: pd.Timestamp, live: bool) -> str:
 def _as_of(status: Status) -> str:
     if status.marks.empty:
         return "the start"
-    return f"{status.marks['time'].iloc[-1].tz_convert(ZONE):%Y-%m-%d %H:%M} New York"
+    return f"{status.marks['time'].iloc[-1].tz_convert(EXCHANGE_TZ):%Y-%m-%d %H:%M} New York"
 
 
 def _alarm(status: Status) -> str:
@@ -217,7 +217,7 @@ def _level(kind: str, level: str) -> str:
 
 
 def _when(time: pd.Timestamp) -> str:
-    return f"{time.tz_convert(ZONE):%m-%d %H:%M}"
+    return f"{time.tz_convert(EXCHANGE_TZ):%m-%d %H:%M}"
 
 
 def _leg(orders: pd.DataFrame, symbol: str, column: str) -> str:

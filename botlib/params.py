@@ -13,11 +13,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from botlib.errors import InputError, nearest
+from botlib.hygiene import hide, shown
 
 if TYPE_CHECKING:
     from pydantic._internal._model_construction import ModelMetaclass
 else:
     ModelMetaclass = type(BaseModel)  # its public way in
+
+
+PRIVATE: dict[str, Any] = {"private": True}
+"""``json_schema_extra`` of a field that may hold a secret: a refusal says of what kind its value is, and no more."""
 
 
 class _Listed(ModelMetaclass):
@@ -42,7 +47,7 @@ class Model(BaseModel, metaclass=_Listed):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise InputError(explain(error, type(self), values)) from None
+            raise InputError(hide(explain(error, type(self), values))) from None
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_options: Any) -> None:
@@ -87,8 +92,13 @@ def valid_range(field: Any) -> str:
         text = f"at least {low:g}"
     elif high is not None:
         text = f"at most {high:g}"
-    unit = (field.json_schema_extra or {}).get("unit", "") if isinstance(field.json_schema_extra, dict) else ""
-    return ", ".join(x for x in (text, unit) if x)
+    return ", ".join(x for x in (text, str(_extra(field).get("unit", ""))) if x)
+
+
+def _extra(field: Any) -> Mapping[str, Any]:
+    """What is known of a field beside its type; nothing of none."""
+    extra = None if field is None else field.json_schema_extra
+    return extra if isinstance(extra, dict) else {}
 
 
 def explain(error: ValidationError, model: type[BaseModel], values: Mapping[str, Any]) -> str:
@@ -110,11 +120,25 @@ def explain(error: ValidationError, model: type[BaseModel], values: Mapping[str,
             what = valid_range(field) if field is not None else ""
             said = e["msg"].replace("Input should be", "it must be").rstrip(".")
             said = re.sub(r"a valid dictionary( or instance of \w+)?", "a map of names to values", said)
+            given = shown(name, e["input"], private=bool(_extra(field).get("private")))
             if what and e["type"] in {"greater_than_equal", "greater_than", "less_than_equal", "less_than"}:
-                lines.append(f"{name} = {e['input']!r} is out of range: valid is {what}.")
+                lines.append(f"{given} is out of range: valid is {what}.")
             else:
-                lines.append(f"{name} = {e['input']!r}: {said}" + (f" (valid: {what})." if what else "."))
+                lines.append(f"{given}: {said}" + (f" (valid: {what})." if what else "."))
     return "\n".join(dict.fromkeys(lines))
+
+
+def command(name: str, value: Any) -> Any:
+    """A command as a parameter: a text for the shell, a list of words, or None. Raises `InputError`, which shows of it
+    only of what kind it is: there may be a secret among its words."""
+    if value is None:
+        return None
+    words = list(value) if isinstance(value, (list, tuple)) else [value]
+    if not words or any(not isinstance(word, str) or "\0" in word for word in words) or not words[0].strip():
+        hint = " (a text that holds ': ' stands in quotes)" if isinstance(value, Mapping) else ""
+        raise InputError(f"{shown(name, value, private=True)}: give a command, a text for the shell{hint} or a list of "
+                         "its words, or null for none.")
+    return value if isinstance(value, str) else words
 
 
 def percent(low: float, high: float, default: Any, description: str) -> Any:

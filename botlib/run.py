@@ -25,6 +25,7 @@ from botlib.project import project_root, resolve, shown
 from botlib.result_file import exit_code, read_result
 from botlib.run_params import RunParams
 from botlib.runfolder import LOG, NOTEBOOK, PARAMETERS, PROVENANCE, RunFolder
+from botlib.wording import utc
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -115,9 +116,10 @@ def record_session(session_id: str, *, kind: str = "paper", db: str = "trades.sq
     RunFailed, RunStopped
     """
     from botlib.repository import Repository
+    from botlib.session_checks import database
 
     base = project_root(root)
-    with Repository.open(_database(db), root=base, create=False) as repository:
+    with Repository.open(database(db, os.environ), root=base, create=False) as repository:
         known = repository.sessions()
         found = known[known["id"].str.startswith(session_id)] if session_id else known.iloc[:0]
     if len(found) != 1:
@@ -131,17 +133,11 @@ def record_session(session_id: str, *, kind: str = "paper", db: str = "trades.sq
     return execute(replace(work, source=_marked(work.source, row)), output=output)
 
 
-def _database(db: str) -> str:
-    from botlib.session_config import SessionParams
-
-    return SessionParams(db=db).database(os.environ)
-
-
 def _marked(source: str, row: Any) -> str:
     """The notebook with a word at its top on what it is."""
     notebook = json.loads(source)
     text = (f"**The record of a {row['kind']} session, read from its ledger at {provenance.now()}.** Session "
-            f"`{row['id']}`, {row['started']:%Y-%m-%d %H:%M} UTC by the venue's clock. Nothing was traded by running "
+            f"`{row['id']}`, {utc(row['started'])} by the venue's clock. Nothing was traded by running "
             "this notebook.")
     at = next((i for i, c in enumerate(notebook["cells"], 1) if c["cell_type"] == "markdown"), 0)
     notebook["cells"].insert(at, {"cell_type": "markdown", "id": "what-this-is", "metadata": {}, "source": text})

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from botlib.calendars import INTERVAL_MINUTES
 from botlib.errors import InputError
+from botlib.hygiene import shown
 
 if TYPE_CHECKING:
     from botlib.session_config import SessionParams
@@ -15,17 +17,42 @@ _PASSWORD = re.compile(r"://[^/@:]*:[^@]*@|(passw|secret|token)\w*=", re.IGNOREC
 _BLENDS = ("blend", "botlib.strategies.blend:Blend", "botlib.strategies:Blend", "botlib:Blend")
 
 
-def check_database(db: str, from_environment: str) -> None:
+FROM_ENVIRONMENT = "env:"
+"""Before the name of the environment variable that holds a database's URL."""
+
+
+def check_database(db: str) -> None:
     """Refuse a database that names none, or shows a password."""
     if _PASSWORD.search(db):
         raise InputError("db holds a password (not shown), and parameters are stored in files and notebooks: put the "
                          "URL into an environment variable and name that, e.g. db: env:MY_DB_URL.")
     if not db.strip() or "\0" in db:
-        raise InputError(f"db = {db!r}: give a file, e.g. trades.sqlite, a URL without password, or env:MY_DB_URL.")
-    name = db.removeprefix(from_environment)
+        raise InputError(f"{shown('db', db, private=True)}: give a file, e.g. trades.sqlite, a URL without password, "
+                         "or env:MY_DB_URL.")
+    name = db.removeprefix(FROM_ENVIRONMENT)
     if name != db and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        raise InputError(f"db = {db!r}: behind {from_environment} stands the name of an environment variable, letters, "
-                         "digits and _, e.g. env:MY_DB_URL.")
+        raise InputError(f"db = {FROM_ENVIRONMENT}…: behind {FROM_ENVIRONMENT} stands the name of an environment "
+                         "variable, letters, digits and _, e.g. env:MY_DB_URL.")
+
+
+def database(db: str, environ: Mapping[str, str]) -> str:
+    """The path or URL that the parameter ``db`` means; what comes from the environment may hold a password and is not
+    to be shown.
+
+    Raises
+    ------
+    InputError
+        It names none, shows a password, or the variable that it names is not set.
+    """
+    check_database(db)
+    if not db.startswith(FROM_ENVIRONMENT):
+        return db
+    name = db.removeprefix(FROM_ENVIRONMENT)
+    found = environ.get(name, "").strip()
+    if not found:
+        raise InputError(f"db = {db!r}: the environment variable {name} is not set; set it to the database's URL, e.g. "
+                         "postgresql+psycopg://user:password@host/name, or give the path of a file.")
+    return found
 
 
 def check_session(params: SessionParams) -> None:

@@ -10,14 +10,13 @@ from pydantic import Field, field_validator, model_validator
 
 from botlib import session_checks
 from botlib.errors import InputError
-from botlib.hygiene import is_secret_value
+from botlib.hygiene import is_secret_value, shown
+from botlib.params import PRIVATE, command
 from botlib.run_params import RunParams, date_text
+from botlib.session_checks import FROM_ENVIRONMENT
 
 CONFIRMATION = "YES I UNDERSTAND"
 """What a person types before real money is traded; no parameter holds it."""
-
-FROM_ENVIRONMENT = "env:"
-"""Before the name of the environment variable that holds a database's URL."""
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ACCOUNT = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")  # as `AlpacaConfig.from_env` takes it
@@ -34,7 +33,8 @@ class SessionParams(RunParams):
     venue: Literal["sandbox", "alpaca"] = Field(
         "sandbox", description="where orders go: sandbox, a local exchange that replays the bars, or alpaca")
     account: str | None = Field(
-        None, description="account whose keys are in the environment as APCA_<ACCOUNT>_API_KEY_ID; null: the unnamed")
+        None, description="account whose keys are in the environment as APCA_<ACCOUNT>_API_KEY_ID; null: the unnamed",
+        json_schema_extra=PRIVATE)
     feed: Literal["iex", "sip", "delayed_sip"] = Field(
         "iex", description="Alpaca's data feed: iex (free), sip (all exchanges), delayed_sip (15 minutes late)")
     orders: Literal["send", "shadow"] = Field(
@@ -59,11 +59,14 @@ class SessionParams(RunParams):
     replay_seed: int = Field(0, ge=0, le=2**31 - 1, description="sandbox: seed of ids and of bars that are made up")
     speed: float | None = Field(
         None, ge=1.0, le=100_000.0, description="sandbox: virtual seconds in a second; null: a bar a pass, no waiting")
-    db: str = Field("trades.sqlite", description="ledger: a file, an SQLAlchemy URL without password, or env:VARIABLE")
+    db: str = Field("trades.sqlite", json_schema_extra=PRIVATE,
+                    description="ledger: a file, an SQLAlchemy URL without password, or env:VARIABLE")
     on_event: list[str] | str | None = Field(
-        None, description="command told of start, kill, crash, refusal and end, the event as JSON on its input")
+        None, description="command told of start, kill, crash, refusal and end, the event as JSON on its input",
+        json_schema_extra=PRIVATE)
     ping_env: str | None = Field(
-        "BOTLIB_PING_URL", description="environment variable whose URL is told the same; null: none")
+        "BOTLIB_PING_URL", description="environment variable whose URL is told the same; null: none",
+        json_schema_extra=PRIVATE)
 
     @model_validator(mode="before")
     @classmethod
@@ -86,26 +89,20 @@ class SessionParams(RunParams):
     def _check_account(cls, value: str | None) -> str | None:
         if value is None or (_ACCOUNT.fullmatch(value) and value.lower() != "api" and not is_secret_value(value)):
             return value
-        shown = "holds a key (not shown)" if is_secret_value(value) else f"= {value!r}"
-        raise InputError(f"account {shown}: give the name of an account, letters, digits, - and _, whose keys are in "
-                         "the environment or .env: swing for APCA_SWING_API_KEY_ID and APCA_SWING_API_SECRET_KEY.")
+        raise InputError(f"{shown('account', value, private=is_secret_value(value))}: give the name of "
+                         "an account, letters, digits, - and _, whose keys are in the environment or .env: swing for "
+                         "APCA_SWING_API_KEY_ID and APCA_SWING_API_SECRET_KEY.")
 
     @field_validator("db")
     @classmethod
     def _check_db(cls, value: str) -> str:
-        session_checks.check_database(value, FROM_ENVIRONMENT)
+        session_checks.check_database(value)
         return value
 
     @field_validator("on_event", mode="before")
     @classmethod
     def _check_command(cls, value: Any) -> Any:
-        if value is None:
-            return None
-        words = list(value) if isinstance(value, (list, tuple)) else [value]
-        if not words or any(not isinstance(word, str) or "\0" in word for word in words) or not words[0].strip():
-            raise InputError(f"on_event = {value!r}: give a command, a text for the shell or a list of its words, or "
-                             "null for none.")
-        return value if isinstance(value, str) else words
+        return command("on_event", value)
 
     @field_validator("ping_env")
     @classmethod
@@ -140,14 +137,7 @@ class SessionParams(RunParams):
         InputError
             The variable that ``db`` names is not set.
         """
-        if not self.db.startswith(FROM_ENVIRONMENT):
-            return self.db
-        name = self.db.removeprefix(FROM_ENVIRONMENT)
-        found = environ.get(name, "").strip()
-        if not found:
-            raise InputError(f"db = {self.db!r}: the environment variable {name} is not set; set it to the database's "
-                             "URL, e.g. postgresql+psycopg://user:password@host/name, or give the path of a file.")
-        return found
+        return session_checks.database(self.db, environ)
 
     def require_enabled(self) -> None:
         """Refuse to start a live session that was not enabled; a paper session needs nothing.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from botlib.calendars import EXCHANGE_TZ
 from botlib.errors import InputError
 from botlib.panel_status import event_words, find_session
 
@@ -107,7 +108,7 @@ class Recorded:
         say(f"[RECORD] session {self.record.session.id}, read from its ledger; nothing is traded here")
         for event in self.record.events.itertuples():
             if event.kind in RECORDED:
-                when = event.time.tz_convert("America/New_York")
+                when = event.time.tz_convert(EXCHANGE_TZ)
                 say(f"[{event.kind.upper()}] {when:%Y-%m-%d %H:%M} {event_words(event.kind, event.data)}")
 
     def __repr__(self) -> str:

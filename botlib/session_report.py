@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from botlib import blotter, style
+from botlib.calendars import EXCHANGE_TZ
 from botlib.panel_status import event_words
 from botlib.report import _model_rows, _strategy_rows
 from botlib.style import BLUE, MUTED, ORANGE, VERMILLION, TimeAxis, heading, new_figure, note, styled
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from botlib.session_config import SessionParams
     from botlib.session_record import SessionRecord
 
-ZONE = "America/New_York"
 _SHOWN = 60
 """Rows of a table; of more, the newest are shown."""
 
@@ -137,7 +137,7 @@ def _captioned(made: TextTable, count: int, what: str) -> TextTable:
 
 
 def _when(time: pd.Timestamp) -> str:
-    return f"{time.tz_convert(ZONE):%Y-%m-%d %H:%M}"
+    return f"{time.tz_convert(EXCHANGE_TZ):%Y-%m-%d %H:%M}"
 
 
 @styled
@@ -150,7 +150,7 @@ def equity_figure(record: SessionRecord) -> Figure:
     title = f"{s.strategy}, {s.kind} session"
     if len(marks) < 2:
         return style.empty_figure(title, "", "Too few marks to draw.")
-    index = pd.DatetimeIndex(marks["time"]).tz_convert(ZONE)
+    index = pd.DatetimeIndex(marks["time"]).tz_convert(EXCHANGE_TZ)
     daily = record.params.interval == "1d" and index.normalize().is_unique
     time = TimeAxis(index.normalize() if daily else index)
     equity, limits = marks["equity"].to_numpy(dtype=float), s.limits or {}

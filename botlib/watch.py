@@ -25,6 +25,9 @@ from botlib.watch_prices import NO_PRICES, Price, Prices, is_print
 DAILY_LOSS, PRICES = "daily-loss", "prices"
 """Holds that `Watch` places and lifts itself."""
 
+ASKED = "asked"
+"""The hold that a person asks for, and lifts."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
@@ -103,8 +106,7 @@ class Watch:
             return watch
         return watch._judged(controls, math.fsum([mark.cash, *(value for value in worst if value is not None)]))
 
-    def closed(self, controls: SafetyControls, mark: Mark, day: dt.date, equity: float,
-               state: int = safety.ACTIVE) -> Watch:
+    def closed(self, controls: SafetyControls, mark: Mark, day: dt.date, equity: float) -> Watch:
         """A bar's close on exchange date ``day``, with the equity that the book has there.
 
         Parameters
@@ -113,8 +115,6 @@ class Watch:
             Closes of the symbols that have this bar; a holding may be missing.
         equity : float
             With it the limits are judged as in a backtest, unless a holding's close is out of line.
-        state : int
-            What the book found itself; the strictest counts.
         """
         watch, wrong = self.on_day(day)._priced(controls, mark, final=True)
         if not finite(equity):
@@ -122,10 +122,6 @@ class Watch:
         watch = watch.held(PRICES, wrong) if wrong else watch.released(PRICES)
         if not wrong:
             watch = replace(watch, equity=equity, peak=max(watch.peak, equity))._judged(controls, equity)
-        if state == safety.HALTED:
-            watch = watch.kill("the book was halted at a bar's close")
-        elif state != safety.ACTIVE:
-            watch = watch.held(DAILY_LOSS, "the book allows only exits for the rest of the day")
         return watch
 
     def on_day(self, day: dt.date) -> Watch:
@@ -168,15 +164,18 @@ class Watch:
         return replace(self, holds={other: reason for other, reason in self.holds.items() if other != name})
 
     def cleared(self, equity: float) -> tuple[Watch, tuple[str, ...]]:
-        """A person lifts the kill: the account starts a new peak here. Returns a sentence for each thing that resets,
-        and for each that does not."""
+        """A person lifts the kill, and what a person asked for before: the account starts a new peak here. Returns a
+        sentence for each thing that resets, and for each that does not."""
         _check_equity(equity)
-        if not self.killed:
+        asked, watch = self.holds.get(ASKED), self.released(ASKED)
+        if asked is None and not self.killed:
             return self, ("No kill stands; nothing was reset.",)
-        said = [f"The kill is lifted. It stood because: {self.killed}.",
-                f"The peak that drawdown counts from is reset from ${self.peak:,.2f} to ${equity:,.2f}.",
-                f"The day's start, ${self.day_start:,.2f}, and the {self.orders_today} orders of the day stay."]
-        watch = replace(self, killed="", equity=equity, peak=equity)
+        said = [] if asked is None else [f"Entries are not held back any more. They were because: {asked}."]
+        if self.killed:
+            said += [f"The kill is lifted. It stood because: {self.killed}.",
+                     f"The peak that drawdown counts from is reset from ${self.peak:,.2f} to ${equity:,.2f}.",
+                     f"The day's start, ${self.day_start:,.2f}, and the {self.orders_today} orders of the day stay."]
+            watch = replace(watch, killed="", equity=equity, peak=equity)
         if watch.holds:
             said.append(f"Still only exits are allowed: {watch.reason}.")
         return watch, tuple(said)
@@ -297,4 +296,4 @@ def _date(day: object) -> dt.date:
     return day
 
 
-__all__ = ["DAILY_LOSS", "PRICES", "Change", "Mark", "Price", "Prices", "Watch", "changes"]
+__all__ = ["ASKED", "DAILY_LOSS", "PRICES", "Change", "Mark", "Price", "Prices", "Watch", "changes"]

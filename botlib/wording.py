@@ -53,6 +53,11 @@ def when(time: Any, interval: str) -> str:
     return f"{pd.Timestamp(time):%Y-%m-%d}" if interval == "1d" else f"{pd.Timestamp(time):%Y-%m-%d %H:%M}"
 
 
+def utc(time: pd.Timestamp) -> str:
+    """A moment in a sentence: ``2026-12-11 04:59 UTC``; its zone must be known."""
+    return f"{time.tz_convert('UTC'):%Y-%m-%d %H:%M} UTC"
+
+
 def strategy_name(result: Any) -> str:
     """The strategy's own ``name``, or that of its class."""
     name = getattr(result.strategy, "name", None)

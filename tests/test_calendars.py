@@ -149,3 +149,21 @@ def test_no_place_to_store_is_no_failure(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: blocked / name)
     calendars.schedule.cache_clear()
     assert calendars.schedule("XNYS").minutes == 390
+
+
+@pytest.mark.parametrize(("moment", "date_of_it"), [
+    ("2024-03-04 04:59:59", "2024-03-03"), ("2024-03-04 05:00", "2024-03-04"),  # winter: midnight is 05:00 UTC
+    ("2024-03-11 03:59:59", "2024-03-10"), ("2024-03-11 04:00", "2024-03-11"),  # summer: 04:00 UTC
+    ("1970-01-01 04:00", "1969-12-31"),
+])
+def test_the_exchange_date_of_a_moment(moment: str, date_of_it: str) -> None:
+    assert calendars.day_of(pd.Timestamp(moment, tz="UTC")) == day(date_of_it)
+    assert calendars.day_of(pd.Timestamp(moment, tz="UTC"), "UTC") == day(moment[:10])
+
+
+@pytest.mark.parametrize(("date_of_it", "begins"), [
+    ("2024-03-04", "2024-03-04 05:00"), ("2024-03-10", "2024-03-10 05:00"), ("2024-03-11", "2024-03-11 04:00"),
+    ("2024-11-04", "2024-11-04 05:00")])
+def test_when_an_exchange_date_begins(date_of_it: str, begins: str) -> None:
+    assert calendars.midnight(day(date_of_it)) == pd.Timestamp(begins, tz="UTC")
+    assert calendars.midnight(day(date_of_it)).value == pd.Timestamp(begins, tz="UTC").value

@@ -38,6 +38,7 @@ REFUSED = [
     ("status --db env:NOT_SET_ANYWHERE", "NOT_SET_ANYWHERE is not set"),
     ("trades --db parameters", "this is a folder"),
     ("stop --db hold.py", "this is not an SQLite file"),
+    ("live paper --no-notebook --symbols AAPL --db hold.py", "this is not an SQLite file"),
     ("kill", "there is no such database"),
     ("kill --yes", "--yes belongs to --clear"),
     ("trades --limit 0", "--limit 0"),
@@ -57,7 +58,7 @@ def test_a_refusal_is_one_sentence(shell, capfd, monkeypatch, line, said):
     before = {p for p in shell.folder.rglob("*") if "__pycache__" not in p.parts}
     code = cli.main(line.split())
     out, err = capfd.readouterr()
-    assert code in (1, 2)
+    assert code == 2
     assert out == ""
     assert err.startswith("error: ")
     assert said in err

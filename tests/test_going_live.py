@@ -304,13 +304,30 @@ def test_an_arm_that_is_over_or_taken_back_allows_nothing(desk):
     assert going_live.arms_table(desk.params(), **there)["state"].tolist() == ["2 sessions left"]
     assert "taken back: arm 1" in going_live.disarm(desk.params(), 1, **there)
     assert "arm 1: taken back" in desk.refused()
-    assert going_live.disarm(desk.params(), 1, **there) == "arm 1 was taken back before"
+    assert going_live.disarm(desk.params(), 1, **there) == ("arm 1 was taken back before: there is nothing to take "
+                                                            "back")
     assert going_live.disarm(desk.params(), **there) == "no arm to take back"
     with pytest.raises(InputError, match="arm 9 is not in this database. There are 1"):
         going_live.disarm(desk.params(), 9, **there)
     assert going_live.arms_table(desk.params(), **there)["state"].tolist() == ["taken back"]
     desk.arm()
     assert desk.run().status == "success" and desk.event()["arm"] == 2
+
+
+def test_an_arm_that_is_used_up_is_left_as_it_is(desk):
+    """Its last session came to its end: nothing goes on with it, and the record says what became of it."""
+    there = {"root": desk.root, "environ": desk.exchange.environ}
+    desk.arm(sessions=1)
+    desk.change_arms(until_ns=pd.Timestamp("2099-12-11 04:59:30", tz="UTC").value,
+                     typed_ns=pd.Timestamp("2026-11-10 23:05", tz="UTC").value)
+    assert desk.run().status == "success"
+    assert going_live.disarm(desk.params(), 1, **there) == "arm 1 was used up before: there is nothing to take back"
+    assert going_live.disarm(desk.params(), **there) == "no arm to take back"
+    table = going_live.arms_table(desk.params(), **there)
+    assert table[["state", "until", "typed"]].values.tolist() == [
+        ["used up", "2099-12-11 04:59 UTC", "2026-11-10 23:05 UTC"]]
+    desk.change_arms(until_ns=pd.Timestamp("2026-01-31", tz="UTC").value)
+    assert "arm 1 was over before" in going_live.disarm(desk.params(), 1, **there)
 
 
 def test_another_version_of_botlib_is_shown_and_voids_nothing(desk):
@@ -376,6 +393,15 @@ def test_a_crash_restart_of_an_armed_session_spends_none(desk):
     assert (desk.event()["arm"], desk.arms()[0].used) == (1, 1)
     assert desk.run().status == "success"  # that one came to its end: the next is a new one, and none is left
     assert desk.permission() == "only exits: no arm allows this session (arm 1: its 1 session used up)"
+
+
+def test_an_arm_that_is_used_up_is_taken_back_from_a_session_that_crashed(desk):
+    desk.arm(sessions=1)
+    killed(desk)
+    there = {"root": desk.root, "environ": desk.exchange.environ}
+    assert going_live.disarm(desk.params(), **there).startswith("taken back: arm 1.")
+    assert desk.run().status == "success"
+    assert "only exits" in desk.permission() and "taken back" in desk.permission()
 
 
 @pytest.mark.parametrize(("columns", "values", "said"), [

@@ -76,7 +76,12 @@ def test_a_database_that_must_be_there_is_not_made(db):
 
 def test_somebody_elses_file_is_left_alone(db):
     db.write_bytes(b"not a database at all, but long enough to be read as one " * 20)
-    with pytest.raises(RepositoryError, match="not an SQLite file"):
+    db.chmod(0o644)
+    with pytest.raises(InputError, match=r"^db = .*: this is not an SQLite file; name another one, e.g. .*\.$"):
+        Repository.open(db)
+    assert (db.stat().st_mode & 0o777, len(list(db.parent.glob(f"{db.name}*")))) == (0o644, 1)
+    db.write_bytes(b"SQLite format 3\0" + bytes(range(256)) * 8)  # its head, and nothing that follows from it
+    with pytest.raises(RepositoryError, match=r"(?<!written)\.$"):
         Repository.open(db)
     db.unlink()
     with sqlite3.connect(db) as connection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
@@ -11,6 +12,7 @@ import pytest
 import run_helpers as helpers
 
 from botlib import LiveParams, SessionParams, hygiene, job, notebook_params, result_file, run, scaffold, yamlfile
+from botlib.alerts import AlertSettings
 from botlib.config import BacktestParams
 from botlib.errors import InputError, RunFailed
 from botlib.origins import MAPS, parameters_of
@@ -116,12 +118,14 @@ def test_from_notebook_makes_its_own_kind():
     ({"account": "api"}, "account = 'api': give the name of an account"),
     ({"on_event": ""}, "on_event = '': give a command, a text for the shell or a list of its words, or null"),
     ({"on_event": []}, "on_event = []: give a command"),
-    ({"on_event": ["", "x"]}, "on_event = ['', 'x']: give a command"),
-    ({"on_event": [1]}, "on_event = [1]: give a command"),
-    ({"on_event": {"x": 1}}, "on_event = {'x': 1}: give a command"),
+    ({"on_event": ["", "x"]}, "on_event is a list (not shown, it may hold a secret): give a command"),
+    ({"on_event": [1]}, "on_event is a list (not shown, it may hold a secret): give a command"),
+    ({"on_event": {"x": 1}}, "on_event is a map (not shown, it may hold a secret): give a command, a text for the "
+                             "shell (a text that holds ': ' stands in quotes)"),
+    ({"on_event": 5}, "on_event = 5: give a command"),
     ({"db": " "}, "db = ' ': give a file, e.g. trades.sqlite, a URL without password, or env:MY_DB_URL."),
-    ({"db": "env:"}, "db = 'env:': behind env: stands the name of an environment variable"),
-    ({"db": "env:MY URL"}, "db = 'env:MY URL': behind env: stands the name"),
+    ({"db": "env:"}, "db = env:…: behind env: stands the name of an environment variable"),
+    ({"db": "env:MY URL"}, "db = env:…: behind env: stands the name"),
     ({"db": None}, "db = None"),
 ])
 def test_a_wrong_value_is_refused_in_one_sentence(schema, values, said):
@@ -164,7 +168,42 @@ def test_an_address_in_place_of_a_variables_name_is_refused_without_being_shown(
 
 def test_a_key_in_place_of_an_accounts_name_is_refused_without_being_shown():
     said = refusal(SessionParams, account=KEY_ID)
-    assert said.startswith("account holds a key (not shown): give the name of an account") and KEY_ID not in said
+    assert said.startswith("account is a text (not shown, it may hold a secret): give the name of an account")
+    assert KEY_ID not in said
+
+
+# Made up. The first has the form of a key; the other is a secret of no form at all.
+BEARER, PLAIN = "Bearer sk-" + "abcdef0123456789abcdef", "Bearer quiet-otter"
+
+
+@pytest.mark.parametrize("value", [{"curl -H 'Authorization": f"{PLAIN}' http://x"}, ["", PLAIN], [PLAIN, 7], {PLAIN},
+                                   f"{PLAIN}\0"])
+@pytest.mark.parametrize(("model", "name"), [
+    (SessionParams, "on_event"), (SessionParams, "db"), (SessionParams, "account"), (SessionParams, "ping_env"),
+    (AlertSettings, "on_event"), (AlertSettings, "ping_url_env")])
+def test_what_may_hold_a_secret_is_refused_without_being_shown(model, name, value):
+    if (name, type(value)) == ("account", str):
+        value = {"x": PLAIN}  # as text it is a name, and shown
+    said = refusal(model, **{name: value})
+    assert said.startswith(name) and "otter" not in said
+
+
+@pytest.mark.parametrize("values", [
+    {"capital": BEARER}, {"safety": BEARER}, {"period": BEARER}, {"symbols": [BEARER]}, {"symbols": {"x": BEARER}},
+    {"orders": f"token={BEARER.split()[1]}"}, {"start": BEARER}, {"account": BEARER}, {BEARER: 1},
+    {"risk": {"stop_loss_pct": BEARER}}, {"capital": f"key:{KEY_ID}"}])
+def test_a_word_of_the_form_of_a_key_is_starred_in_every_refusal(values):
+    said = refusal(SessionParams, **values)
+    assert "***" in said and "abcdef0123456789" not in said and KEY_ID not in said
+
+
+def test_a_command_that_yaml_takes_for_a_map_is_not_shown():
+    with pytest.raises(InputError) as caught:
+        job.settled("paper", base=Path(), sets=[f"on_event=curl -H 'Authorization: {PLAIN}' http://x"])
+    assert str(caught.value).startswith("--set: on_event is a map (not shown") and "otter" not in str(caught.value)
+    with pytest.raises(InputError) as caught:
+        job.settled("paper", base=Path(), sets=[BEARER])
+    assert str(caught.value).startswith("--set Bearer ***: give NAME=VALUE")
 
 
 def test_what_variables_hold_is_masked():

@@ -45,7 +45,8 @@ def ask(stage, kind):
 
 def test_flatten_holds_until_all_is_sold(stage):
     x = stage.exchange
-    stage.step()
+    bought = lines(stage.step(), None)
+    assert "[SIGNAL] BUY 89 AAPL @ $101.50 (entry)" in bought  # what is no flattening is the strategy's
     x.advance()
     stage.step()
     held = stage.core.positions()["AAPL"]
@@ -54,6 +55,8 @@ def test_flatten_holds_until_all_is_sold(stage):
     report = stage.session.step(ask(stage, "flatten"))
     [sale] = [a.intent.request for a in report.answers if a.intent.purpose == "exit"]
     assert (sale.side, sale.qty) == ("sell", held)
+    said = lines(report, None)
+    assert "[FLATTEN] SELL 89 AAPL @ $102.50 (exit)" in said and not any("[SIGNAL]" in line for line in said)
     x.close_bar()
     report = stage.step()  # expired, and a new bar that the strategy wants more at
     said = lines(report, None)

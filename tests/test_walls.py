@@ -42,7 +42,7 @@ class Room:
 ROOMS = {
     # Understood by all.
     "errors": Room("errors", pure=True),
-    "params": Room("params", "errors", "pydantic", pure=True),
+    "params": Room("params", "errors hygiene", "pydantic", pure=True),
     "wording": Room("wording tables", libraries="pandas", pure=True),
     "jit": Room("_jit", "", "numba numpy platformdirs"),
     # The core: pure, past-only.
@@ -85,7 +85,7 @@ ROOMS = {
                    "errors wording params calendars bars safety backtest project hygiene providers strategies loading",
                    "pydantic ruamel"),
     # Sessions: what lets real money trade, and what trades.
-    "arming": Room("arming", "errors wording config", "pandas", pure=True),
+    "arming": Room("arming", "errors wording calendars config", "pandas", pure=True),
     "live_evidence": Room("live_evidence", "arming", "jupyter_core"),
     "keyboard": Room("keyboard", libraries="ipykernel"),
     "session_core": Room("session.account session.core session.order_links session.links session.planning "
@@ -98,18 +98,18 @@ ROOMS = {
                     "keyboard warmup front",
                     "numpy pandas"),
     "research": Room("explore", "errors wording bars", "numpy pandas", pure=True),
-    "report": Room("report blotter figures *_figures research_tables style", "errors wording params bars research",
-                   "IPython matplotlib numpy pandas pydantic"),
+    "report": Room("report blotter figures *_figures research_tables style",
+                   "errors wording params calendars bars research", "IPython matplotlib numpy pandas pydantic"),
     "run": Room("run runfolder job kernel cell_output progress notebook_params provenance "
                 "result_file scaffold listing stop_file printed",
                 "errors wording params calendars project hygiene config loading providers strategies repository",
                 "ipykernel jupyter_client jupyter_core nbformat papermill traitlets zmq"),
     "panel": Room("panel panel_page panel_status session_notebook session_record session_report",
-                  "errors wording report config project repository keyboard session run",
+                  "errors wording calendars report config project repository keyboard session run",
                   "IPython ipywidgets matplotlib numpy pandas"),
     "warmup": Room("warmup", "jit bars engine indicators rules strategies loading backtest providers front"),
-    "control": Room("control control_*", "errors wording repository safety config run session session_core panel",
-                    "pandas"),
+    "control": Room("control control_*",
+                    "errors wording calendars repository safety config run session session_core panel", "pandas"),
     "cli": Room("cli cli_* __main__ sandboxing",
                 "errors wording project hygiene run config providers loading warmup front bars exchange sandbox "
                 "repository keyboard session control",

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from botlib import safety
 from botlib.errors import InputError
 from botlib.safety import SafetyControls
-from botlib.watch import DAILY_LOSS, PRICES, Change, Mark, Watch, changes
+from botlib.watch import ASKED, DAILY_LOSS, PRICES, Change, Mark, Watch, changes
 from botlib.watch_prices import NO_PRICES, Price, Prices
 
 NAN = math.nan
@@ -198,12 +198,6 @@ def test_a_close_that_is_not_known_allows_only_exits():
     assert watch.closed(LIMITS, mark(2, A=100.0), DAY, 100_000.0).state == safety.ACTIVE
 
 
-@pytest.mark.parametrize(("state", "then"), [(safety.HALTED, safety.HALTED), (safety.REDUCE_ONLY, safety.REDUCE_ONLY),
-                                             (safety.ACTIVE, safety.ACTIVE)])
-def test_the_strictest_of_book_and_watch_counts(state, then):
-    assert began().closed(LIMITS, mark(1, A=100.0), DAY, 100_000.0, state).state == then
-
-
 def test_the_daily_loss_lasts_until_the_next_day():
     watch = began().closed(LIMITS, mark(1, A=95.0), DAY, 97_500.0)
     assert (watch.state, list(watch.holds)) == (safety.REDUCE_ONLY, [DAILY_LOSS])
@@ -307,6 +301,19 @@ def test_clearing_says_what_resets():
             watch.cleared(equity)
         with pytest.raises(InputError, match="equity"):
             Watch.start(equity, DAY)
+
+
+def test_clearing_lifts_what_a_person_asked_for_and_says_what_else_holds():
+    held = began().held(ASKED, "lunch")
+    free, said = held.held(PRICES, "no price").cleared(90_000.0)
+    assert (dict(free.holds), free.peak) == ({PRICES: "no price"}, 100_000.0)  # without a kill no peak is reset
+    assert said == ("Entries are not held back any more. They were because: lunch.",
+                    "Still only exits are allowed: no price.")
+    assert held.cleared(90_000.0)[1] == said[:1]
+    free, said = held.kill("news").cleared(90_000.0)
+    assert (free.state, free.peak) == (safety.ACTIVE, 90_000.0)
+    assert said[:2] == ("Entries are not held back any more. They were because: lunch.",
+                        "The kill is lifted. It stood because: news.")
 
 
 def test_changes_are_told_once():

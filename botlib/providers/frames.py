@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from botlib.adjust import check_actions, divisors
+from botlib.calendars import EXCHANGE_TZ as EXCHANGE_TZ
 from botlib.calendars import check_interval as check_interval
 from botlib.errors import DataError, InputError, nearest, warn
 from botlib.providers.base import PERIODS
 
-EXCHANGE_TZ = "America/New_York"
 COLUMNS = ("open", "high", "low", "close", "volume")
 STEPS = {"1m": pd.Timedelta(minutes=1), "5m": pd.Timedelta(minutes=5), "15m": pd.Timedelta(minutes=15),
          "30m": pd.Timedelta(minutes=30), "1h": pd.Timedelta(hours=1), "1d": pd.Timedelta(days=1)}

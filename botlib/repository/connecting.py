@@ -21,6 +21,7 @@ from botlib.project import resolve
 BUSY_SECONDS = 5.0
 """How long a transaction waits for another one, by default."""
 
+_MAGIC = b"SQLite format 3\0"  # how each of its files begins
 _PRAGMAS = (
     "PRAGMA foreign_keys=ON",
     "PRAGMA synchronous=FULL",            # a commit returns when the disk has it
@@ -29,7 +30,7 @@ _PRAGMAS = (
     "PRAGMA cell_size_check=ON",          # damaged pages are noticed early
     "PRAGMA trusted_schema=OFF",
     "PRAGMA journal_size_limit=67108864",
-    "PRAGMA cache_size=-16384",           # kB
+    "PRAGMA cache_size=-4096",            # kB of each connection, which a long session fills
 )
 
 
@@ -82,7 +83,8 @@ def make_file(path: Path, create: bool) -> None:
     Raises
     ------
     InputError
-        It is not there and must not be made, cannot be made, or is a folder.
+        It is not there and must not be made, cannot be made, or is a folder or another kind of file, which is left as
+        it is.
     """
     if path.is_dir():
         raise InputError(f"db = {path}: this is a folder; name a file in it, e.g. {path / 'trades.sqlite'}.")
@@ -90,6 +92,9 @@ def make_file(path: Path, create: bool) -> None:
         if create and not path.exists():
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         found = path.stat()
+        if stat.S_ISREG(found.st_mode) and found.st_size and not _is_sqlite(path):
+            raise InputError(f"db = {path}: this is not an SQLite file; name another one, e.g. "
+                             f"{path.with_name('trades.sqlite')}.")
         if stat.S_IMODE(found.st_mode) & 0o077 and found.st_uid == os.getuid():
             path.chmod(0o600)
     except FileNotFoundError:
@@ -99,6 +104,11 @@ def make_file(path: Path, create: bool) -> None:
         raise InputError(f"db = {path}: it cannot be opened for writing ({error.strerror}).") from None
     if not os.access(path, os.R_OK | os.W_OK) or not os.access(path.parent, os.W_OK):
         raise InputError(f"db = {path}: the file and its folder must be writable (SQLite keeps its log beside it).")
+
+
+def _is_sqlite(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
 
 
 def make_engine(where: Place, busy_seconds: float) -> Engine:
@@ -111,7 +121,8 @@ def make_engine(where: Place, busy_seconds: float) -> Engine:
     """
     if where.path is not None:
         # The driver begins nothing by itself: `begin` does, and a single read needs no transaction.
-        engine = create_engine(where.url, hide_parameters=True,
+        # Last in, first out: one thread goes on with one connection, whose cache is warm.
+        engine = create_engine(where.url, hide_parameters=True, pool_use_lifo=True,
                                connect_args={"timeout": busy_seconds, "isolation_level": None})
         event.listen(engine, "connect", _pragmas)
         return engine
@@ -168,8 +179,8 @@ _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _LOCK_STATES = {"55P03", "40P01", "40001"}  # lock_not_available, deadlock_detected, serialization_failure
 
 
-def sentence(error: BaseException, where: Place, busy_seconds: float) -> RepositoryError:
-    """What a database's error means, in one sentence."""
+def sentence(error: BaseException, where: Place, busy_seconds: float, *, writing: bool) -> RepositoryError:
+    """What a database's error means; ``writing``: and that nothing was written."""
     if isinstance(error, TimeoutError):
         return RepositoryError(f"Database {where.shown}: all its connections are in use; close readers that are done.")
     cause = getattr(error, "orig", None) or error
@@ -189,7 +200,8 @@ def sentence(error: BaseException, where: Place, busy_seconds: float) -> Reposit
         why = f"no connection to the server ({_first_line(cause)})"
     else:
         why = _first_line(cause)
-    return RepositoryError(f"Database {where.shown}: {why}. Nothing of this transaction was written.")
+    return RepositoryError(f"Database {where.shown}: {why}." + (" Nothing of this transaction was written." if writing
+                                                                else ""))
 
 
 def _first_line(error: object) -> str:
@@ -197,9 +209,9 @@ def _first_line(error: object) -> str:
 
 
 @contextmanager
-def said(where: Place, busy_seconds: float) -> Iterator[None]:
-    """Errors of the database become a `RepositoryError`; all others pass."""
+def said(where: Place, busy_seconds: float, *, writing: bool = False) -> Iterator[None]:
+    """Errors of the database become a `RepositoryError`; all others pass. ``writing``: in a transaction that writes."""
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error) as error:
-        raise sentence(error, where, busy_seconds) from None
+        raise sentence(error, where, busy_seconds, writing=writing) from None

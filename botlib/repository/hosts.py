@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import getpass
 import hashlib
 import json
 import os
@@ -32,6 +33,15 @@ def here() -> Here:
     name = socket.gethostname() or "localhost"
     boot = _first_line("/proc/sys/kernel/random/boot_id") or _asked("sysctl", "-n", "kern.bootsessionuuid")
     return Here(f"{name}/{machine[:8]}" if machine else name, os.getpid(), boot)
+
+
+def person() -> str:
+    """Who sits here: the user's name and the host's."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a process without a user's name, in a container
+        name = "somebody"
+    return f"{name}@{here().host.partition('/')[0]}"
 
 
 def process_mark(pid: int) -> str:

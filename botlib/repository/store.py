@@ -105,7 +105,7 @@ class Repository(Reading):
         """
         self._take_turn()
         try:
-            with said(self._place, self._busy), self._engine.connect() as connection:
+            with said(self._place, self._busy, writing=True), self._engine.connect() as connection:
                 number = begin(connection)
                 transaction = Transaction(connection, self._statements)
                 yield transaction

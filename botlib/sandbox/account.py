@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from botlib import rules
 from botlib.fees import fee_rates
 from botlib.params import Costs
+from botlib.sandbox.formats import local
 from botlib.sandbox.orders import Activity, Order, Position
 from botlib.sandbox.tape import Tape
 
@@ -125,7 +125,7 @@ class Account:
 
     def tell(self, kind: str, time: int, **fields: object) -> None:
         """Append an activity."""
-        stamp = pd.Timestamp(time, tz="UTC").tz_convert("America/New_York")
+        stamp = local(time)
         name = f"{stamp:%Y%m%d%H%M%S}{stamp.microsecond // 1000:03d}::{self._new_id()}"
         self.activities.append(Activity(id=name, type=kind, time=time, **fields))  # type: ignore[arg-type]
 

@@ -11,8 +11,9 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from botlib.alpaca_rules import plain as plain
+from botlib.calendars import EXCHANGE_TZ
 
-NEW_YORK = ZoneInfo("America/New_York")
+NEW_YORK = ZoneInfo(EXCHANGE_TZ)
 NS = 1_000_000_000
 
 

@@ -14,6 +14,7 @@ from botlib.order_state import usual_data_age
 from botlib.safety import SafetyControls
 from botlib.session.core import SessionCore
 from botlib.session.observing import Facts
+from botlib.wording import utc
 
 MAX_SKEW_SECONDS = 30.0
 """Between the broker's clock and this machine's."""
@@ -144,11 +145,12 @@ def problems(facts: Facts, found: list[Difference], *, here: bool, timetable: Sc
     return held
 
 
-def usual_age(controls: SafetyControls, interval: str) -> float:
-    """Seconds of open market after which the last bar is stale."""
+def usual_age(controls: SafetyControls, interval: str, session_seconds: float | None) -> float:
+    """Seconds after which the last bar is too old to enter on: since it was final, for an order's gate, and of open
+    market, for the hold "stale-data". ``session_seconds``: from its session's close to the next one's."""
     if controls.max_data_age_seconds is not None:
         return controls.max_data_age_seconds
-    return usual_data_age(60.0 * (INTERVAL_MINUTES[interval] or 1440), 86_400.0)
+    return usual_data_age(60.0 * (INTERVAL_MINUTES[interval] or 1440), session_seconds)
 
 
 def _stale(facts: Facts, timetable: Schedule, final: pd.Timestamp, usual_age: float) -> str:
@@ -158,12 +160,12 @@ def _stale(facts: Facts, timetable: Schedule, final: pd.Timestamp, usual_age: fl
         return ""
     n = int(np.searchsorted(timetable.opens, opened[0].value))
     if n and final.value < timetable.closes[n - 1]:
-        return (f"the last bar became final at {final:%Y-%m-%d %H:%M} UTC: the session of "
+        return (f"the last bar became final at {utc(final)}: the session of "
                 f"{pd.Timestamp(int(timetable.days[n - 1]), unit='D'):%Y-%m-%d} has brought none, or not its last")
     age = (facts.time - max(final, opened[0])).total_seconds()
     if age <= usual_age:
         return ""
-    return (f"the last bar became final at {final:%Y-%m-%d %H:%M} UTC, and the market has been open for {age:,.0f} s "
+    return (f"the last bar became final at {utc(final)}, and the market has been open for {age:,.0f} s "
             "since")
 
 

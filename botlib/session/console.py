@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from botlib.calendars import EXCHANGE_TZ
 from botlib.safety import SafetyControls
 from botlib.session.report import Report
 from botlib.wording import plural
@@ -37,7 +38,8 @@ def lines(report: Report, controls: SafetyControls | None) -> list[str]:
         request, price = answer.intent.request, report.closes.get(answer.intent.symbol)
         at = f" @ ${price:,.2f}" if price else ""
         if answer.intent.purpose != "protect":
-            said.append(f"[SIGNAL] {request.side.upper()} {request.qty:g} {request.symbol}{at} "
+            word = "FLATTEN" if report.flattened and not answer.intent.adds_risk else "SIGNAL"
+            said.append(f"[{word}] {request.side.upper()} {request.qty:g} {request.symbol}{at} "
                         f"({answer.intent.purpose})")
         if answer.state in ("rejected", "unknown"):
             said.append(f"[ORDER] {answer.text}")
@@ -52,7 +54,7 @@ def lines(report: Report, controls: SafetyControls | None) -> list[str]:
 
 def portfolio(report: Report, controls: SafetyControls | None) -> str:
     """``[PORTFOLIO] Cash: … | Equity: … | …``"""
-    when = "" if report.time is None else f"{report.time.tz_convert('America/New_York'):%Y-%m-%d %H:%M} "
+    when = "" if report.time is None else f"{report.time.tz_convert(EXCHANGE_TZ):%Y-%m-%d %H:%M} "
     drawdown = f"Drawdown: {max(0.0, report.drawdown_pct):.2f} %"
     if controls is not None:
         drawdown += f" of {controls.max_drawdown_pct:g} %"

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from botlib.bars import FIELDS, Bars
+from botlib.calendars import day_of
 from botlib.errors import BotlibWarning, DataError
 from botlib.providers.base import PERIODS
 
@@ -159,8 +160,7 @@ class BarFeed:
 
     def read_actions(self, now: pd.Timestamp) -> None:
         """Splits and dividends, once an exchange date; `known` says which. Raises `ProviderError`, `DataError`."""
-        local = (now - _CLOCKS).tz_convert("America/New_York").tz_localize(None)
-        day = int(local.normalize().value // 86_400_000_000_000)
+        day = day_of(now - _CLOCKS)
         if self.known is None or day > self.known:
             self._actions = self.provider.actions(list(self.symbols))
             self.known = day

@@ -11,15 +11,15 @@ import pandas as pd
 from botlib import rules
 from botlib.engine.state import ENTRY, WORKING
 from botlib.gates import Gate, validate
-from botlib.order_state import OrderState, average_volume, usual_data_age
+from botlib.order_state import OrderState, average_volume
 from botlib.safety import SafetyControls
+from botlib.session.checking import usual_age
 from botlib.session.core import LEGS, SessionCore
 from botlib.session.links import Intent
 from botlib.session.observing import Facts
 from botlib.watch import Watch
 
 _VOLUME_DAYS = 40  # looked at for an average daily volume
-_SECONDS = {"1m": 60.0, "5m": 300.0, "15m": 900.0, "30m": 1800.0, "1h": 3600.0, "1d": 86_400.0}
 
 
 def guard(core: SessionCore, intent: Intent, facts: Facts, watch: Watch, controls: SafetyControls, *,
@@ -54,7 +54,7 @@ def guard(core: SessionCore, intent: Intent, facts: Facts, watch: Watch, control
         exits_today=watch.exits_today.get(intent.symbol, 0),
         equity=float(core.book["equity"] - core.book["receivable"]),
         data_age_seconds=max(0.0, (facts.time - final).total_seconds()),
-        usual_data_age_seconds=usual_data_age(_SECONDS[core.bars.interval], session_seconds),
+        usual_data_age_seconds=usual_age(controls, core.bars.interval, session_seconds),
         gross=_gross(core, facts, externals), working_gross=_working_gross(core, intent),
         account_equity=facts.account.equity, adv=_adv(core, i))
     return validate(controls, state)

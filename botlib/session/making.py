@@ -10,7 +10,9 @@ from typing import Any
 import pandas as pd
 
 from botlib import backtesting
-from botlib.engine.book import Book, MarketArrays
+from botlib.backtesting import market_of
+from botlib.calendars import EXCHANGE_TZ
+from botlib.engine.book import Book
 from botlib.engine.carrying import NO_ACTIONS
 from botlib.errors import InputError
 from botlib.repository import Lease, Repository
@@ -24,12 +26,11 @@ from botlib.session.identity import PREFIX, Identity, is_ours
 from botlib.session.loop import Memory, Options, TradingSession
 from botlib.session.recording import Recorder
 from botlib.session.strategy_files import StrategyFiles
-from botlib.session.timeline import ZONE
 from botlib.session.venues import Venue
 from botlib.session.waiting import SETTLE_SECONDS
 from botlib.session_config import SessionParams
 from botlib.watch import Watch
-from botlib.wording import plural
+from botlib.wording import plural, utc
 
 NO_LIMITS = SafetyControls(max_drawdown_pct=90.0, max_daily_loss_pct=50.0, max_position_size_pct=100.0,
                            max_orders_per_day=10_000, price_collar_pct=90.0)
@@ -38,11 +39,6 @@ NO_LIMITS = SafetyControls(max_drawdown_pct=90.0, max_daily_loss_pct=50.0, max_p
 _FEES_AHEAD = 400  # days for which fee rates are read at the start
 _BACK = pd.Timedelta(hours=1)  # clocks differ, and an order's time is when it was submitted
 _HOOKS = ("clock", "sleep", "wall")
-
-
-def market_of(bars: Any) -> MarketArrays:
-    """The engine's arrays of bars, as a backtest has them."""
-    return backtesting.market_of(bars)
 
 
 class Maker:
@@ -170,7 +166,7 @@ def _begin(bars: Any, settings: tuple[Any, ...], fees: Any, identity: Identity, 
     core = SessionCore(bars, market_of, settings, Book(settings, market_of(bars), NO_ACTIONS, fees, capital), identity)
     core.close_bar()
     externals = Externals({p.symbol: p.qty for p in venue.broker.get_positions()}, account.cash - capital)
-    return core, Memory(Watch.start(capital, now.tz_convert(ZONE).date()), externals)
+    return core, Memory(Watch.start(capital, now.tz_convert(EXCHANGE_TZ).date()), externals)
 
 
 def _recover(checkpoint: Mapping[str, Any], bars: Any, settings: tuple[Any, ...], fees: Any, identity: Identity,
@@ -208,7 +204,7 @@ def check_strangers(session: TradingSession, repository: Repository, broker: Any
     if unknown:
         raise InputError(
             f"the broker is ahead of this database: it has orders of botlib that are not in it, e.g. "
-            f"{unknown[0].client_order_id} of {unknown[0].submitted_at:%Y-%m-%d %H:%M} UTC. This is an old copy, or "
+            f"{unknown[0].client_order_id} of {utc(unknown[0].submitted_at)}. This is an old copy, or "
             "another database was used since: open the latest (--db). To go on without it, name a new database; what "
             "is held is then left alone.")
 
@@ -225,5 +221,5 @@ def end_stale(repository: Repository, session_id: str, tx: Any, session: Trading
     for old in before[(before["status"] == "running") & (before["id"] != session_id)].itertuples():
         tx.session_ended(old.id, status="error", time=now, reason="it ended without a word: a crash")
         session.recorder.event(tx, "recovered", now, level="warning", what=f"session {old.id} had crashed")
-        notes.append(f"the session before, of {old.started:%Y-%m-%d %H:%M} UTC, had crashed")
+        notes.append(f"the session before, of {utc(old.started)}, had crashed")
     return notes

@@ -190,12 +190,6 @@ class Rounds(Watching):
             self._checkpoint(tx, now)
         return allowed
 
-    def _session_seconds(self, final: pd.Timestamp) -> float | None:
-        """From the close before ``final`` to the next one."""
-        closes = schedule(self.core.bars.calendar or "XNYS").closes
-        n = int(closes.searchsorted(final.value, side="right"))
-        return None if not 0 < n < len(closes) else float(closes[n] - closes[n - 1]) / 1e9
-
     # --- what came of it ----------------------------------------------------------------------------------------------
 
     def _written(self, sent: Sent, done: Sent, facts: Facts, report: Report) -> None:

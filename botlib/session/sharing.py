@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 
 from botlib import rules
 from botlib.brokers.base import Activity, Fill
+from botlib.calendars import midnight
 from botlib.session.checking import Difference, Externals, differences
 from botlib.session.core import SessionCore
 from botlib.session.memory import Memory, Unwritten
@@ -82,7 +82,7 @@ class Sharing:
               dividends: Sequence[tuple[str, float]]) -> None:
         """The person's own shares of the symbols are split, too, and have their part of a dividend."""
         externals, core = self.memory.externals, self.core
-        begun = pd.Timestamp(int(core.book["session"]), unit="D").tz_localize("America/New_York")
+        begun = midnight(int(core.book["session"]))
 
         def since(symbol: str) -> float:
             """Shares of the person's own that came on this date, and are noted already."""

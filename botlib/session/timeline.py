@@ -12,11 +12,10 @@ import pandas as pd
 from botlib import adjust
 from botlib.bars import Bars
 from botlib.brokers.base import Activity, Fill
-from botlib.calendars import schedule
+from botlib.calendars import day_of, midnight, schedule
 from botlib.engine.state import WORKING
 from botlib.session.core import SessionCore
 
-ZONE = "America/New_York"
 _DAY, _FACT, _BAR = range(3)  # at one moment: a day begins before its facts, and a bar is final after them
 
 
@@ -92,7 +91,7 @@ def book(core: SessionCore, now: pd.Timestamp, panels: Sequence[Bars], fills: Se
     timetable = schedule(core.bars.calendar or "XNYS")
     happened: list[tuple[int, int, int, Any]] = []
     last = int(core.book["session"])
-    today = _day_of(now)
+    today = day_of(now)
     later = begins_later(core, now, known)
     for day in _session_days(timetable, last, today, core):
         if later is None or _midnight(day) < later:
@@ -135,7 +134,7 @@ def begins_later(core: SessionCore, now: pd.Timestamp, known: int | None) -> int
     if known is None:
         return None
     timetable = schedule(core.bars.calendar or "XNYS")
-    return next((_midnight(day) for day in _session_days(timetable, int(core.book["session"]), _day_of(now), core)
+    return next((_midnight(day) for day in _session_days(timetable, int(core.book["session"]), day_of(now), core)
                  if day > known), None)
 
 
@@ -188,12 +187,8 @@ def splits_on(actions: pd.DataFrame | None, after: int, upto: int) -> list[tuple
     return [(str(row.symbol), float(row.value)) for row in found.itertuples()]
 
 
-def _day_of(now: pd.Timestamp) -> int:
-    return int(now.tz_convert(ZONE).tz_localize(None).normalize().value // 86_400_000_000_000)
-
-
 def _midnight(day: int) -> int:
-    return int(pd.Timestamp(day, unit="D").tz_localize(ZONE).value)
+    return int(midnight(day).value)
 
 
 def next_print(timetable: Any, final: pd.Timestamp) -> pd.Timestamp:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from botlib.calendars import INTERVAL_MINUTES, NS_A_MINUTE, Schedule
+from botlib.calendars import INTERVAL_MINUTES, NS_A_MINUTE, Schedule, day_of
 
 SETTLE_SECONDS = 3.0
 """After a bar's end, until the bars of slow symbols are there."""
@@ -124,13 +124,11 @@ def quiet_until(hours: Hours, now: pd.Timestamp, due: pd.Timestamp) -> str:
 
 def no_session(t: Schedule, now: pd.Timestamp) -> str:
     """Why there is nothing to trade today; "" on a day with a session."""
-    local = now.tz_convert(t.timezone)
-    day = int(np.datetime64(local.date(), "D").astype(int))
-    n = int(np.searchsorted(t.days, day))
-    if n < len(t.days) and t.days[n] == day:
+    if _session_of(t, now) is not None:
         return ""
+    n = int(np.searchsorted(t.days, day_of(now, t.timezone)))
     after = "" if n >= len(t.days) else f"; the next session is {_date(t.days[n])}"
-    return f"no trading on {local:%Y-%m-%d} ({t.name}){after}"
+    return f"no trading on {now.tz_convert(t.timezone):%Y-%m-%d} ({t.name}){after}"
 
 
 def day_over(hours: Hours, now: pd.Timestamp, last: pd.Timestamp) -> tuple[str, str]:
@@ -171,7 +169,7 @@ def came(hours: Hours, now: pd.Timestamp, last: pd.Timestamp) -> bool:
 
 def _session_of(t: Schedule, at: pd.Timestamp) -> int | None:
     """The session of an exchange date; None on a day without one."""
-    day = int(np.datetime64(at.tz_convert(t.timezone).date(), "D").astype(int))
+    day = day_of(at, t.timezone)
     n = int(np.searchsorted(t.days, day))
     return n if n < len(t.days) and t.days[n] == day else None
 

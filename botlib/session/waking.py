@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from botlib.calendars import INTERVAL_MINUTES
+from botlib.calendars import EXCHANGE_TZ, INTERVAL_MINUTES
 from botlib.errors import BotlibError
 
 _NEWS = frozenset({"fill", "partial_fill", "canceled", "expired", "rejected", "replaced", "done_for_day", "suspended"})
@@ -90,7 +90,7 @@ class Waker:
             del self._ends[old]
         heard.add(event.symbol)
         minutes = INTERVAL_MINUTES[self._interval] or 1
-        whole = end.tz_convert("America/New_York")
+        whole = end.tz_convert(EXCHANGE_TZ)
         if len(heard) < len(self._symbols):
             return
         for old in [one for one in self._ends if one <= end]:

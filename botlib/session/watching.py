@@ -9,7 +9,7 @@ import pandas as pd
 
 from botlib import safety
 from botlib.arming import NOT_PERMITTED
-from botlib.calendars import schedule
+from botlib.calendars import EXCHANGE_TZ, schedule
 from botlib.engine import closing
 from botlib.safety import SafetyControls
 from botlib.session.checking import HELD, problems, taken, usual_age
@@ -20,8 +20,7 @@ from botlib.session.recording import Recorder
 from botlib.session.report import Report
 from botlib.session.sending import Sender
 from botlib.session.sharing import NOT_KNOWN, Sharing
-from botlib.session.timeline import ZONE
-from botlib.watch import PRICES, Mark, Watch, changes
+from botlib.watch import ASKED, PRICES, Mark, Watch, changes
 
 LATCHES = ("kill", "reduce-only")
 """Requests that are durable before anything else is read or done."""
@@ -69,6 +68,12 @@ class Watching(Sharing):
     def _checkpoint(self, tx: Any, now: pd.Timestamp) -> None:
         self.recorder.checkpoint(tx, self.core, self.memory.plain(), now)
 
+    def _session_seconds(self, final: pd.Timestamp) -> float | None:
+        """From the close before ``final`` to the next one."""
+        closes = schedule(self.core.bars.calendar or "XNYS").closes
+        n = int(closes.searchsorted(final.value, side="right"))
+        return None if not 0 < n < len(closes) else float(closes[n] - closes[n - 1]) / 1e9
+
     # --- what is booked -----------------------------------------------------------------------------------------------
 
     def began(self, day: int, splits: Mapping[str, float]) -> None:
@@ -82,7 +87,7 @@ class Watching(Sharing):
     def closed(self, bars: Any) -> None:
         """Safety at a bar's close. Judged as in the book, unless a holding's close is out of line: a single wrong price
         neither halts nor makes a peak."""
-        world, day = self.core.book.world, bars.index[-1].tz_convert(ZONE).date()
+        world, day = self.core.book.world, bars.index[-1].tz_convert(EXCHANGE_TZ).date()
         final = bars.final_times(self.options.daily_delay)[-1]
         closes = {s: (float(p), final) for s, p in zip(bars.symbols, bars.close[-1], strict=True) if p > 0.0}
         mark = Mark(cash=float(world["cash"][0] + world["receivable"][0]), positions=self.core.positions(),
@@ -163,7 +168,7 @@ class Watching(Sharing):
         timetable = schedule(self.core.bars.calendar or "XNYS")
         final = self.core.bars.final_times(self.options.daily_delay)[-1]
         held = problems(facts, found, here=self._here is not None, timetable=timetable, final=final,
-                        usual_age=usual_age(self.controls, self.core.bars.interval))
+                        usual_age=usual_age(self.controls, self.core.bars.interval, self._session_seconds(final)))
         if self._behind:
             held["unexplained"] = ("orders of a session of botlib that this ledger does not know were executed on this "
                                    f"account ({', '.join(list(self._behind)[:3])})")
@@ -251,7 +256,7 @@ class Watching(Sharing):
 
     def reduce_only(self, reason: str) -> None:
         """Only exits from now on, until a person clears it."""
-        self.memory.watch = self.memory.watch.held("asked", reason)
+        self.memory.watch = self.memory.watch.held(ASKED, reason)
         self.cancel_entries()
 
     def cancel_entries(self) -> None:
@@ -264,17 +269,14 @@ class Watching(Sharing):
 
     def clear(self) -> list[str]:
         """A person lifts the kill, and what a person asked for before; a sentence for each thing that resets."""
-        asked = self.memory.watch.holds.get("asked")
         killed = self.memory.watch.latched
-        watch, said = self.memory.watch.released("asked").cleared(self.core.equity())
+        watch, said = self.memory.watch.cleared(self.core.equity())
         self.memory.watch, self.memory.flatten = watch, False
         if killed:
             world = self.core.book.world
             world["state"], world["peak"] = safety.ACTIVE, watch.peak
             self._unwritten.cleared = True
-        if asked is None:
-            return list(said)
-        return [f"Entries are allowed again. They were not because: {asked}.", *(said if killed else ())]
+        return list(said)
 
     # --- writing down -------------------------------------------------------------------------------------------------
 

@@ -15,9 +15,9 @@ import pandas as pd
 from botlib.brokers.account_records import AccountInfo, Activity, ActivityKind, Position
 from botlib.brokers.market_records import Asset, MarketClock, MarketSession
 from botlib.brokers.order_records import Fill, OpenOrder
+from botlib.calendars import EXCHANGE_TZ
 from botlib.errors import BrokerUnavailable
 
-_NEW_YORK = "America/New_York"
 _TRADES = {"FILL"}
 _KINDS: dict[str, ActivityKind] = {
     **dict.fromkeys("DIV DIVCGL DIVCGS DIVFT DIVNRA DIVROC DIVTW DIVTXEX".split(), "dividend"),
@@ -262,12 +262,12 @@ def _hour(day: dt.date, value: object) -> pd.Timestamp | None:
         if len(digits) != 4:
             raise ValueError
         at = dt.datetime.combine(day, dt.time(int(digits[:2]), int(digits[2:])))
-        return pd.Timestamp(at, tz=_NEW_YORK).tz_convert("UTC")
+        return pd.Timestamp(at, tz=EXCHANGE_TZ).tz_convert("UTC")
     except (AttributeError, TypeError, ValueError):
         raise unusable(f"a time of {day}", f"is {value!r}") from None
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=8192)
 def _parsed(text: str) -> pd.Timestamp:
     """Orders are read again and again with the same times, and reading one costs more than the rest of its fields."""
     found = pd.Timestamp(text)
