@@ -93,7 +93,7 @@ def accept(desk: Desk, reason: str) -> list[str]:
                                        written_off=one.written_off, price=prices.get(one.what), reason=reason,
                                        by=person(), text=words)
             session.memory.watch, session.memory.unexplained = session.memory.watch.released("unexplained"), []
-            session.recorder.checkpoint(tx, session.core, session.memory.plain(), now)
+            session.recorder.checkpoint(tx, session.core, session.memory, now)
     return said
 
 

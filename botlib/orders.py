@@ -11,6 +11,8 @@ from botlib import rules
 from botlib.errors import StrategyError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import pandas as pd
 
 
@@ -67,7 +69,7 @@ class WorkingOrder(NamedTuple):
     Attributes
     ----------
     id : int
-        What `cancel` takes: its row in ``result.orders``.
+        What `cancel` takes: its row in ``result.orders``; in a session a number that no other order ever gets.
     symbol, side, type, purpose : str
         "buy" or "sell"; "market", "limit" or "stop"; "entry", "exit" or "reduce".
     quantity, filled : float
@@ -88,6 +90,25 @@ class WorkingOrder(NamedTuple):
     limit_price: float | None
     stop_price: float | None
     decided_time: pd.Timestamp
+
+
+class Numbers(NamedTuple):
+    """The numbers of an account's orders, where they are not the rows of its book: a session's book forgets orders that
+    have ended.
+
+    Attributes
+    ----------
+    of_rows : sequence of int
+        The number of each row.
+    rows : mapping of int to int
+        The row of each number that is not forgotten.
+    next : int
+        The number of the next order; all below it have been given, from 1 on.
+    """
+
+    of_rows: Sequence[int]
+    rows: Mapping[int, int]
+    next: int
 
 
 def _check_symbol(what: str, symbol: Any) -> None:

@@ -14,7 +14,7 @@ from botlib.bars import Bars
 from botlib.engine.book import Book
 from botlib.engine.state import KINDS, PURPOSES, STOP_LEG, TARGET_LEG, WORKING
 from botlib.errors import BotlibError, StrategyError, StrategyFailed, nearest
-from botlib.orders import Cancel, Order, WorkingOrder
+from botlib.orders import Cancel, Numbers, Order, WorkingOrder
 
 
 class View:
@@ -39,10 +39,11 @@ class View:
         This bar's number, from 0.
     """
 
-    __slots__ = ("_book", "_columns", "bars", "t")
+    __slots__ = ("_book", "_columns", "_numbers", "bars", "t")
 
-    def __init__(self, bars: Bars, book: Book, t: int, columns: Mapping[str, int]) -> None:
-        self.bars, self._book, self.t, self._columns = bars, book, t, columns
+    def __init__(self, bars: Bars, book: Book, t: int, columns: Mapping[str, int],
+                 numbers: Numbers | None = None) -> None:
+        self.bars, self._book, self.t, self._columns, self._numbers = bars, book, t, columns, numbers
 
     def __repr__(self) -> str:
         form = "%Y-%m-%d" if self.bars.interval == "1d" else "%Y-%m-%d %H:%M"
@@ -102,16 +103,24 @@ class View:
         if not count:
             return []
         orders, index, found = self._book.orders, self.bars.index, []
+        names = range(len(orders)) if self._numbers is None else self._numbers.of_rows
         for i in self._book.working[:count].tolist():
             o = orders[i]
             if o["status"] == WORKING:
                 found.append(WorkingOrder(
-                    i, self.bars.symbols[o["symbol"]], "buy" if o["side"] > 0 else "sell", KINDS[o["kind"]],
+                    names[i], self.bars.symbols[o["symbol"]], "buy" if o["side"] > 0 else "sell", KINDS[o["kind"]],
                     PURPOSES[o["purpose"]], float(o["quantity"]), float(o["filled"]),
                     float(o["limit"]) if o["limit"] > 0.0 else None, float(o["stop"]) if o["stop"] > 0.0 else None,
                     index[o["decided"]],
                 ))
         return found
+
+    def _row(self, number: int) -> int | None:
+        """The book's row of an order; None when it has ended and is forgotten, -1 for a number that was never given."""
+        if self._numbers is None:
+            return number
+        forgotten = None if 0 < number < self._numbers.next else -1
+        return self._numbers.rows.get(number, forgotten)
 
     def _column(self, symbol: str) -> int:
         try:
@@ -163,7 +172,7 @@ def ask_on_bar(strategy: Any, view: View, ready: np.ndarray) -> np.ndarray:
         while book["n_orders"] + (len(orders) + 1) * (8 + 2 * book["n_lots"]) > book["room"]:
             book.grow()
     for order in orders:
-        _submit(book, t, order, columns[order.symbol], strategy)
+        _submit(view, order, columns[order.symbol], strategy)
     return row
 
 
@@ -196,15 +205,19 @@ def _answer(answer: Any, columns: Mapping[str, int], strategy: Any) -> tuple[np.
     return row, orders
 
 
-def _submit(book: Book, t: int, order: Order | Cancel, column: int, strategy: Any) -> None:
+def _submit(view: View, order: Order | Cancel, column: int, strategy: Any) -> None:
+    book, t = view._book, view.t
     if isinstance(order, Order):
         engine.submit_order(book.world, t, column, 1 if order.side == "buy" else -1,
                             rules.round_quantity(float(order.quantity), book["fractional"]), order.kind,
                             float(order.limit_price or 0.0), float(order.stop_price or 0.0))
         return
+    row = -1 if order.id is None else view._row(order.id)
+    if row is None:
+        return
     if order.id is not None:
-        known = 0 <= order.id < book["n_orders"] and int(book.orders["symbol"][order.id]) == column
-        if not known or book.orders["purpose"][order.id] in (STOP_LEG, TARGET_LEG):
+        known = 0 <= row < book["n_orders"] and int(book.orders["symbol"][row]) == column
+        if not known or book.orders["purpose"][row] in (STOP_LEG, TARGET_LEG):
             raise StrategyError(f"{type(strategy).__name__}.on_bar cancelled order {order.id} of {order.symbol}, which "
                                 "is none of its orders; take the id from view.open_orders.")
-    engine.cancel_orders(book.world, t, column, -1 if order.id is None else order.id)
+    engine.cancel_orders(book.world, t, column, row)

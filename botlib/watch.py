@@ -225,9 +225,13 @@ class Watch:
 
     def record(self) -> dict[str, Any]:
         """All of it as JSON takes it."""
+        return {**self.small_record(), "prices": {s: p.record() for s, p in self.prices.items()}}
+
+    def small_record(self) -> dict[str, Any]:
+        """`record` without the prices."""
         return {"day": self.day.isoformat(), "equity": self.equity, "peak": self.peak, "day_start": self.day_start,
                 "killed": self.killed, "holds": dict(self.holds), "orders_today": self.orders_today,
-                "exits_today": dict(self.exits_today), "prices": {s: p.record() for s, p in self.prices.items()}}
+                "exits_today": dict(self.exits_today)}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Watch:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from postgres_helpers import postgres  # noqa: F401
 from repository_helpers import NOW, a_fill, an_intent, an_order, later, ledger_of
 
+from botlib.arming import MAX_SESSIONS
 from botlib.brokers.base import Activity
 from botlib.errors import InputError, RepositoryError
 from botlib.repository import Repository, Span, new_parts
@@ -139,8 +140,8 @@ def test_what_names_nothing_recorded_is_refused(repository, ledger):
     (lambda tx, n: tx.equity(n, time=NOW, equity=math.nan), "^equity = nan"),
     (lambda tx, n: tx.checkpoint(n, {"a": object()}, time=NOW), "^state cannot be recorded as JSON"),
     (lambda tx, n: tx.event(n, "x", {"a": {1: 1, "b": 2}}, time=NOW), "^data cannot be recorded as JSON"),
-    (lambda tx, n: tx.arm("a", strategy="s", strategy_hash="", params_hash="", limits={}, sessions=6, until=NOW,
-                          time=NOW), "1 to 5 sessions"),
+    (lambda tx, n: tx.arm("a", strategy="s", strategy_hash="", params_hash="", limits={}, sessions=MAX_SESSIONS + 1,
+                          until=NOW, time=NOW), "1 to 5 sessions"),  # the second lock on what `arming` allows
 ])
 def test_bad_input_is_named(tmp_path, write, words):
     with Repository.open(tmp_path / "t.sqlite") as repository:

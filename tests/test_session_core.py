@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,7 +17,8 @@ from worlds import worlds
 from botlib import engine
 from botlib.brokers.base import AccountInfo, MarketClock
 from botlib.safety import SafetyControls
-from botlib.session.guarding import _working_gross, guard
+from botlib.session.checking import usual_age
+from botlib.session.guarding import Guard
 from botlib.session.observing import Facts
 from botlib.session.planning import plan
 from botlib.watch import Mark, Watch
@@ -166,8 +165,17 @@ def gate_of(controls, watch=None, told=None, externals=None, weight=0.1, bars=No
         for when in ("2024-03-04 16:20", "2024-03-05 16:20"):
             watch = watch.closed(controls, Mark(cash=100_000.0, positions={}, prices={"AAA": (100.0, at(when))}),
                                  watch.day, 100_000.0)
-    return guard(core, intent, told or facts(), watch, controls, final=at(final), session_seconds=86_400.0,
-                 externals=externals or {})
+    return Guard(core, told or facts(), controls, final=at(final), session_seconds=86_400.0,
+                 externals=externals or {}).gate(intent, watch)
+
+
+@pytest.mark.parametrize(("limit", "interval", "session", "seconds"), [
+    (None, "15m", 86_400.0, 2_700.0), (None, "1h", None, 10_800.0),  # three bars
+    (None, "1d", 259_200.0, 259_200.0),  # from Friday's close to Monday's
+    (7.0, "15m", 86_400.0, 7.0), (7.0, "1d", None, 7.0),  # as the limit says
+])
+def test_an_entry_and_the_hold_know_one_age_of_data(limit, interval, session, seconds):
+    assert usual_age(SafetyControls(max_data_age_seconds=limit), interval, session) == seconds
 
 
 def test_an_order_in_order_passes_all_gates():
@@ -203,7 +211,9 @@ def test_orders_on_their_way_count_against_gross_exposure_at_the_last_close_ther
     decide(core, BBB=0.1)
     send(core)
     core.extend(bars)
-    assert _working_gross(core, replace(next(iter(core.intents.values())), uids=(99,))) == 10_000.0
+    guard = Guard(core, facts(), WIDE, final=at("2024-03-06 16:20"), session_seconds=86_400.0, externals={})
+    assert guard._working_gross(set()) == 10_000.0
+    assert guard._working_gross({0}) == 0.0  # without itself
 
 
 def test_protection_of_all_that_is_held_passes_while_other_lots_are_protected():
@@ -218,6 +228,6 @@ def test_protection_of_all_that_is_held_passes_while_other_lots_are_protected():
     watch = Watch.start(100_000.0, pd.Timestamp("2024-03-06").date())
     for intent in plan(core, at("2024-03-06 16:22")).protections:
         core.record(intent)
-        assert guard(core, intent, facts(), watch, WIDE, final=at("2024-03-06 16:20"), session_seconds=86_400.0,
-                     externals={}).ok
+        guard = Guard(core, facts(), WIDE, final=at("2024-03-06 16:20"), session_seconds=86_400.0, externals={})
+        assert guard.gate(intent, watch).ok
     assert again(core).positions() == {"AAA": 60.0}

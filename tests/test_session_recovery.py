@@ -251,7 +251,7 @@ def test_reduce_only_until_cleared(folder):
     entries = intents[intents["adds_risk"]]
     refused = entries[entries["reason"] == "reduce-only"]
     assert len(refused) >= 2 and (entries["created"] > refused["created"].max()).any()
-    assert any("Entries are allowed again" in line for line in world.said)
+    assert any("Entries are not held back any more" in line for line in world.said)
 
 
 @pytest.mark.parametrize("asked", [9, 10])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,35 +39,86 @@ def to_state(book: Book, symbols: Sequence[str], uids: Sequence[int], keep: set[
     of use.
 
     ``uids`` numbers the book's orders; those in ``keep`` are written beside the working ones and those of open lots.
-    Bars are told as how many ago they were. NaN is None.
+    Bars are numbered so that ``t`` is the last. NaN is None.
     """
-    orders, lots = book.rows("orders"), book.lots
-    held = np.flatnonzero(book.head >= 0).tolist()
-    chains = [(i, lot) for i in held for lot in _chain(book, i)]
+    lots = open_lots(book)
+    return {"t": t, "account": account_state(book), "symbols": symbol_states(book, symbols, mattering(book)),
+            "lots": lot_states(book, symbols, uids, lots),
+            "orders": order_states(book, symbols, uids, useful_orders(book, uids, keep, lots))}
+
+
+def account_state(book: Book) -> dict[str, Any]:
+    """The account's own fields."""
+    return {name: _plain(book[name]) for name in _KEPT}
+
+
+def mattering(book: Book) -> np.ndarray:
+    """Columns of the symbols that something is held or wanted of."""
+    return np.flatnonzero((book.position != 0.0) | ~np.isnan(book.wanted) | ~np.isnan(book.standing))
+
+
+def symbol_rows(book: Book, columns: np.ndarray) -> np.ndarray:
+    """(4, len(columns)): what is kept of these symbols."""
+    return np.array([getattr(book, name)[columns] for name in _SYMBOL_FIELDS])
+
+
+def symbol_states(book: Book, symbols: Sequence[str], columns: np.ndarray) -> dict[str, Any]:
+    """These symbols, by name."""
+    values = zip(*map(_column, symbol_rows(book, columns)), strict=True)
+    return {symbols[i]: dict(zip(_SYMBOL_FIELDS, row, strict=True))
+            for i, row in zip(columns.tolist(), values, strict=True)}
+
+
+def open_lots(book: Book) -> list[int]:
+    """Rows of the open lots: by symbol, the oldest first."""
+    following, found = book.lots["next"][: book["n_lots"]].tolist(), []
+    for lot in book.head[book.head >= 0].tolist():
+        while lot >= 0:
+            found.append(lot)
+            lot = following[lot]
+    return found
+
+
+def lot_numbers(book: Book, uids: Sequence[int], lots: list[int]) -> list[tuple[int, int, int]]:
+    """Numbers of the lots' orders: entry, stop, target; -1 where there is none."""
+    rows = [book.lots[name][lots].tolist() for name in ("entry_order", "stop_order", "target_order")]
+    return [(uids[entry], _uid(uids, stop), _uid(uids, target)) for entry, stop, target in zip(*rows, strict=True)]
+
+
+def lot_states(book: Book, symbols: Sequence[str], uids: Sequence[int], lots: list[int]) -> list[dict[str, Any]]:
+    """These lots."""
+    records = book.lots[lots]
+    return [{"symbol": symbols[i], "entry": entry, "stop_leg": stop, "target_leg": target, "entry_bar": bar, **values}
+            for i, (entry, stop, target), bar, values in zip(
+                records["symbol"].tolist(), lot_numbers(book, uids, lots), records["entry_bar"].tolist(),
+                _records(records, _LOT_FIELDS), strict=True)]
+
+
+def useful_orders(book: Book, uids: Sequence[int], keep: Iterable[int], lots: list[int]) -> list[int]:
+    """Rows of the orders that work, of those of open lots, and of those in ``keep``."""
+    orders = book.rows("orders")
     useful = orders["status"] == WORKING
-    for _, lot in chains:
-        for name in ("entry_order", "stop_order", "target_order"):
-            if lots[name][lot] >= 0:
-                useful[lots[name][lot]] = True
+    for name in ("entry_order", "stop_order", "target_order"):
+        rows = book.lots[name][lots]
+        useful[rows[rows >= 0]] = True
+    keep = list(keep)
     if keep:
-        useful |= np.isin(np.asarray(uids[: len(orders)], np.int64), list(keep))
-    rows = np.flatnonzero(useful)
-    is_open = set(book.working[: book["n_open"]].tolist())
-    matters = np.flatnonzero((book.position != 0.0) | ~np.isnan(book.wanted) | ~np.isnan(book.standing)).tolist()
-    at = [lot for _, lot in chains]
-    return {
-        "account": {name: _plain(book[name]) for name in _KEPT},
-        "symbols": {symbols[i]: dict(zip(_SYMBOL_FIELDS, values, strict=True)) for i, values in zip(
-            matters, zip(*(_column(getattr(book, name)[matters]) for name in _SYMBOL_FIELDS), strict=True),
-            strict=True)},
-        "lots": [{"symbol": symbols[i], "entry": uids[lots["entry_order"][lot]], "age": t - int(lots["entry_bar"][lot]),
-                  "stop_leg": _uid(uids, lots["stop_order"][lot]), "target_leg": _uid(uids, lots["target_order"][lot]),
-                  **values} for (i, lot), values in zip(chains, _records(lots[at], _LOT_FIELDS), strict=True)],
-        "orders": [{"uid": uids[row], "symbol": symbols[symbol], "age": t - decided, "open": row in is_open, **values}
-                   for row, symbol, decided, values in zip(
-                       rows.tolist(), orders["symbol"][rows].tolist(), orders["decided"][rows].tolist(),
-                       _records(orders[rows], _ORDER_FIELDS), strict=True)],
-    }
+        useful |= np.isin(np.asarray(uids[: len(orders)], np.int64), keep)
+    return np.flatnonzero(useful).tolist()
+
+
+def open_orders(book: Book) -> set[int]:
+    """Rows of the orders that the engine has at work."""
+    return set(book.working[: book["n_open"]].tolist())
+
+
+def order_states(book: Book, symbols: Sequence[str], uids: Sequence[int], rows: list[int]) -> list[dict[str, Any]]:
+    """These orders."""
+    records, at_work = book.orders[rows], open_orders(book)
+    return [{"uid": uids[row], "symbol": symbols[symbol], "decided": decided, "open": row in at_work, **values}
+            for row, symbol, decided, values in zip(
+                rows, records["symbol"].tolist(), records["decided"].tolist(), _records(records, _ORDER_FIELDS),
+                strict=True)]
 
 
 def from_state(state: Mapping[str, Any], settings: tuple[Any, ...], market: MarketArrays, fees: np.ndarray,
@@ -93,7 +144,7 @@ def from_state(state: Mapping[str, Any], settings: tuple[Any, ...], market: Mark
         for name in _ORDER_FIELDS:
             record[name] = _number(o[name])
         record["symbol"], record["lot"], record["closed"] = column[o["symbol"]], -1, -1
-        record["decided"] = max(0, t - int(o["age"]))
+        record["decided"] = max(0, t - _age(state, o, "decided"))
         if o["open"]:
             open_rows.append(i)
     book.working[: len(open_rows)] = open_rows
@@ -103,7 +154,7 @@ def from_state(state: Mapping[str, Any], settings: tuple[Any, ...], market: Mark
         for name in _LOT_FIELDS:
             record[name] = _number(lot[name])
         record["symbol"], record["next"], record["legs_from"] = symbol, -1, t
-        record["entry_bar"] = max(0, t - int(lot["age"]))
+        record["entry_bar"] = max(0, t - _age(state, lot, "entry_bar"))
         record["entry_order"] = row[int(lot["entry"])]
         for name, key in (("stop_order", "stop_leg"), ("target_order", "target_leg")):
             record[name] = row[int(lot[key])]
@@ -129,13 +180,9 @@ def entry_of(book: Book, row: int) -> int:
     return int(book.lots["entry_order"][lot]) if lot >= 0 and book.orders["purpose"][row] != ENTRY else -1
 
 
-def _chain(book: Book, symbol: int) -> list[int]:
-    """A symbol's lots, oldest first."""
-    lot, found = int(book.head[symbol]), []
-    while lot >= 0:
-        found.append(lot)
-        lot = int(book.lots["next"][lot])
-    return found
+def _age(state: Mapping[str, Any], one: Mapping[str, Any], bar: str) -> int:
+    """How many bars before the last it was; earlier versions wrote that itself."""
+    return int(one["age"]) if "age" in one else int(state["t"]) - int(one[bar])
 
 
 def _records(rows: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -146,10 +193,12 @@ def _records(rows: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
 
 def _column(values: np.ndarray) -> list[Any]:
     """An array as plain values."""
-    plain: list[Any] = values.tolist()
     if values.dtype.kind != "f" or np.isfinite(values).all():
-        return plain
-    return [_plain(value) for value in plain]
+        return values.tolist()
+    plain = values.astype(object)
+    plain[np.isnan(values)] = None
+    plain[np.isinf(values)] = [_plain(value) for value in values[np.isinf(values)]]
+    return plain.tolist()
 
 
 def _uid(uids: Sequence[int], row: Any) -> int:

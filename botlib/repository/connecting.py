@@ -121,8 +121,7 @@ def make_engine(where: Place, busy_seconds: float) -> Engine:
     """
     if where.path is not None:
         # The driver begins nothing by itself: `begin` does, and a single read needs no transaction.
-        # Last in, first out: one thread goes on with one connection, whose cache is warm.
-        engine = create_engine(where.url, hide_parameters=True, pool_use_lifo=True,
+        engine = create_engine(where.url, hide_parameters=True,
                                connect_args={"timeout": busy_seconds, "isolation_level": None})
         event.listen(engine, "connect", _pragmas)
         return engine

@@ -132,7 +132,7 @@ class Reading:
                                             d.bar_time == ns(bar_time, "bar_time")), ledger_id)
 
     def opening(self, decision_id: int) -> dict[str, Any] | None:
-        """The checkpoint before a decision."""
+        """The session's state before a decision; without what only tells executions apart that were told before."""
         d = _t.decisions.c
         with self._reading() as connection:
             packed = connection.execute(select(d.opening).where(d.id == decision_id)).scalar()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -48,6 +48,8 @@ def number(value: Any, name: str) -> float:
     InputError
         It is not a finite number.
     """
+    if type(value) is float and math.isfinite(value):
+        return value
     try:
         found = float(value)
     except (TypeError, ValueError):
@@ -64,7 +66,7 @@ def number_or_none(value: Any, name: str) -> float | None:
 
 def text(value: object) -> str:
     """Text that any database takes: no NUL, no half of a surrogate pair."""
-    found = str(value)
+    found = value if type(value) is str else str(value)
     if found.isascii() and "\0" not in found:
         return found
     return found.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
@@ -116,6 +118,8 @@ def canonical(value: Any, name: str = "data") -> str:
 
 
 _strict = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)
+_LEVEL = 1
+_HEAD, _END = b"\x78\x01", b"\x03\x00"  # of a zlib stream, and of its last block, which is empty
 _exact = json.JSONEncoder(separators=(",", ":"), default=_plain)  # NaN and infinities round trip by Python's own words
 
 
@@ -127,10 +131,48 @@ def pack(state: Mapping[str, Any], name: str = "state") -> bytes:
     InputError
         Something in it cannot be written as JSON.
     """
+    return zlib.compress(exact(state, name).encode("ascii"), _LEVEL)
+
+
+def exact(value: Any, name: str = "state") -> str:
+    """JSON from which floats come back bit for bit, NaN too.
+
+    Raises
+    ------
+    InputError
+        Something in it cannot be written as JSON.
+    """
     try:
-        return zlib.compress(_exact.encode(state).encode("ascii"), 1)
+        return _exact.encode(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{name} cannot be recorded as JSON: {error}.") from None
+
+
+class Packer:
+    """`pack` for a state that is packed again and again: of its text's pieces those that were packed the last time are
+    not compressed anew."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, bytes] = {}
+
+    def pack(self, pieces: Iterable[str], *, aside: bool = False) -> bytes:
+        """What `unpack` reads: an ordinary zlib stream of the joined ``pieces``, ASCII JSON.
+
+        ``aside``: this is another state than the one that is packed again; nothing is remembered for it.
+        """
+        made, packed, check = {}, [_HEAD], 1
+        for piece in pieces:
+            raw = piece.encode("ascii")
+            check = zlib.adler32(raw, check)
+            found = self._known.get(piece)
+            if found is None:  # whole blocks of its own: pieces can be joined in any order
+                press = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+                found = press.compress(raw) + press.flush(zlib.Z_FULL_FLUSH)
+            made[piece] = found
+            packed.append(found)
+        if not aside:
+            self._known = made
+        return b"".join((*packed, _END, check.to_bytes(4, "big")))
 
 
 def unpack(packed: bytes, what: str) -> dict[str, Any]:

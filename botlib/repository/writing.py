@@ -94,14 +94,15 @@ class TradingWrites:
     def decision(self, ledger_id: int, *, bar_time: pd.Timestamp, interval: str, time: pd.Timestamp,
                  session_id: str = "", known: pd.Timestamp | None = None, status: str = "decided", bars_hash: str = "",
                  bars_file: str = "", feed: str = "", strategy_hash: str = "",
-                 targets: Mapping[str, float | None] | None = None, opening: Mapping[str, Any] | None = None) -> int:
-        """Record the decision on a bar, once; its id. ``opening`` is the checkpoint before it."""
+                 targets: Mapping[str, float | None] | None = None,
+                 opening: Mapping[str, Any] | bytes | None = None) -> int:
+        """Record the decision on a bar, once; its id. ``opening`` is the state before it; bytes are packed already."""
         row = {"ledger_id": ledger_id, "session_id": text(session_id), "bar_time": ns(bar_time, "bar_time"),
                "interval": text(interval), "decided": ns(time), "known": ns_or_none(known, "known"),
                "status": one_of(status, DECISION_STATES, "status"), "bars_hash": text(bars_hash),
                "bars_file": text(bars_file), "feed": text(feed), "strategy_hash": text(strategy_hash),
                "targets": None if targets is None else canonical(targets, "targets"),
-               "opening": None if opening is None else pack(opening, "opening")}
+               "opening": opening if opening is None or isinstance(opening, bytes) else pack(opening, "opening")}
         self._batches.flush()
         return int(self.connection.execute(insert(schema.decisions), row).inserted_primary_key[0])  # type: ignore[index]
 

@@ -76,9 +76,11 @@ class Transaction(TradingWrites):
             "day_start": number_or_none(day_start, "day_start"), "orders_today": int(orders_today),
             "exits_today": _json(exits_today, "exits_today"), "updated": ns(time)})
 
-    def checkpoint(self, ledger_id: int, state: Mapping[str, Any], *, time: pd.Timestamp) -> None:
-        """Record where the ledger's session stands, in the place of the checkpoint before."""
-        self._batches.add("checkpoint", {"ledger_id": ledger_id, "state": pack(state), "updated": ns(time)})
+    def checkpoint(self, ledger_id: int, state: Mapping[str, Any] | bytes, *, time: pd.Timestamp) -> None:
+        """Record where the ledger's session stands, in the place of the checkpoint before. ``state``: bytes are packed
+        already."""
+        packed = state if isinstance(state, bytes) else pack(state)
+        self._batches.add("checkpoint", {"ledger_id": ledger_id, "state": packed, "updated": ns(time)})
 
     def external(self, ledger_id: int, symbol: str, qty: float, *, reason: str, accepted_by: str,
                  time: pd.Timestamp) -> int:

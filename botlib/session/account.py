@@ -18,6 +18,7 @@ from botlib.brokers.base import Activity
 from botlib.engine import booking, carrying, closing
 from botlib.engine.book import Book
 from botlib.engine.state import PURPOSES, STOP_LEG, TARGET_LEG
+from botlib.orders import Numbers
 from botlib.session.identity import Identity
 
 REMEMBERED = 500
@@ -84,6 +85,11 @@ class Account:
     def t(self) -> int:
         """The number of the last final bar."""
         return len(self.bars) - 1
+
+    @property
+    def ids(self) -> Numbers:
+        """By which a strategy knows its orders: rows of the book change when it is compacted."""
+        return Numbers(self.uids, self.rows, self.next_uid)
 
     # --- the book's records -------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ import pandas as pd
 from botlib.bars import Bars
 from botlib.brokers.base import Fill
 from botlib.engine import carrying
+from botlib.engine.state import WORKING
 from botlib.session.account import LEGS, RoundTrip, bar_label, side_word
 from botlib.session.identity import Identity
 from botlib.session.links import Intent, Link
@@ -31,11 +32,12 @@ class SessionCore(OrderLinks):
     """One ledger: its book (`Account`), what is at the broker for it (`OrderLinks`), and how both are kept."""
 
     def tidy(self) -> None:
-        """The end of a pass: forget what is over; now and then the book's dead records too."""
+        """The end of a pass, once all of it is written down: forget what is over; now and then the book's dead records
+        too. Orders that still work keep their numbers."""
         super().tidy()
         book = self.book
         dead = max(book["n_orders"], book["n_fills"], book["n_trades"]) - book["n_open"] - 4 * book["n_lots"]
-        if dead > _DEAD + 8 * len(self.column) and not book["n_open"]:  # a strategy may hold numbers of open orders
+        if dead > _DEAD + 8 * len(self.column):
             self.compact()
 
     def compact(self) -> None:
@@ -46,42 +48,45 @@ class SessionCore(OrderLinks):
 
     def open_entries(self) -> set[int]:
         """Numbers of the entries that lots came from, or may still come from."""
-        book, found = self.book, set(self.working)
-        for i in np.flatnonzero(book.head >= 0):
-            lot = int(book.head[i])
-            while lot >= 0:
-                found.add(self.uids[book.lots["entry_order"][lot]])
-                lot = int(book.lots["next"][lot])
-        return found
+        book = self.book
+        return set(self.working).union(
+            self.uids[row] for row in book.lots["entry_order"][carrying.open_lots(book)].tolist())
 
     def state(self) -> dict[str, Any]:
         """Everything needed to go on after a crash, as plain values."""
-        keep = {link.uid for link in self.links.values()} | {u for i in self.intents.values() for u in i.uids}
-        used = keep | set(self.working)
+        return {
+            **self.small_state(),
+            "book": carrying.to_state(self.book, self.bars.symbols, self.uids, self.linked(), self.t),
+            "activities": list(self.booked_activities), "finished": list(self.finished),
+            "intents": [intent.plain() for intent in self.intents.values()],
+            "links": [link.plain() for link in self.links.values()],
+        }
+
+    def linked(self) -> set[int]:
+        """Numbers of the orders that links and intents carry out."""
+        return {link.uid for link in self.links.values()} | {u for i in self.intents.values() for u in i.uids}
+
+    def small_state(self) -> dict[str, Any]:
+        """The part of `state` that has no long records in it."""
+        standing = np.flatnonzero(self.book.rows("orders")["status"] == WORKING).tolist()
+        used = self.linked().union(self.working, (self.uids[row] for row in standing))
         bar, counts = self.counted
         return {
             "bar": self.bars.index[-1].isoformat(), "session": int(self.book["session"]),
-            "book": carrying.to_state(self.book, self.bars.symbols, self.uids, keep, self.t),
             "entered": {str(uid): self.entered[uid] for uid in sorted(self.open_entries()) if uid in self.entered},
-            "activities": list(self.booked_activities), "finished": list(self.finished),
             "next_uid": self.next_uid, "due": [dict(d) for d in self.due],
-            "attempts": {str(u): n for u, n in self._attempts.items() if u in used or self._stands(u)},
-            "tries": {str(u): list(n) for u, n in self._tries.items() if u in used or self._stands(u)},
-            "names": {str(u): name for u, name in self.names.items() if u in used or self._stands(u)},
+            "attempts": {str(u): n for u, n in self._attempts.items() if u in used},
+            "tries": {str(u): list(n) for u, n in self._tries.items() if u in used},
+            "names": {str(u): name for u, name in self.names.items() if u in used},
             "counted": [bar, dict(counts)],
-            "intents": [intent.plain() for intent in self.intents.values()],
-            "links": [link.plain() for link in self.links.values()],
             "working": {str(uid): name for uid, name in self.working.items()},
             "early": [{**asdict(fill), "time": fill.time.isoformat()} for fill in self.early],
         }
 
-    def _stands(self, uid: int) -> bool:
-        """Whether an order of the book still works."""
-        record = self.order_row(uid)
-        return record is not None and bool(record["status"] == 0)
-
     def back_to(self, state: Mapping[str, Any]) -> None:
-        """Undo what happened since `state` was taken on these bars."""
+        """Undo what happened since `state` was taken on these bars; of a state before a decision, the decision."""
+        remembered = {"activities": self.booked_activities, "finished": self.finished}
+        state = {**remembered, **state}
         other = self.restored(state, self.bars, self._market, self._settings, self.book.given_fees, self.identity)
         self.__dict__.update(other.__dict__)
 

@@ -11,6 +11,7 @@ from botlib.backtesting import strategy_targets, warmup_bars
 from botlib.bar_reveal import KnownBars
 from botlib.bars import Bars
 from botlib.engine.book import Book
+from botlib.orders import Numbers
 from botlib.strategies.base import own_warmup
 from botlib.view import View, ask_on_bar
 
@@ -33,8 +34,9 @@ class Decider:
         """Whether the last bar lies beyond the strategy's warm-up."""
         return len(bars) > self.warmup
 
-    def decide(self, bars: Bars, book: Book) -> np.ndarray:
-        """Orders of ``book`` for the last of ``bars``; returns the targets (N,), NaN where there is none.
+    def decide(self, bars: Bars, book: Book, numbers: Numbers | None = None) -> np.ndarray:
+        """Orders of ``book`` for the last of ``bars``; returns the targets (N,), NaN where there is none. The strategy
+        knows its orders by ``numbers``.
 
         Raises `StrategyError` when the strategy fails or gives something else than an answer: nothing was decided.
         """
@@ -46,4 +48,5 @@ class Decider:
         late = own_warmup(bars, self.warmup)
         ready = np.array([late.get(i, 0) for i in range(len(bars.symbols))])
         columns = {symbol: i for i, symbol in enumerate(bars.symbols)}
-        return ask_on_bar(self.strategy, View(KnownBars(bars, self.adjustment).upto(t), book, t, columns), ready)
+        view = View(KnownBars(bars, self.adjustment).upto(t), book, t, columns, numbers)
+        return ask_on_bar(self.strategy, view, ready)

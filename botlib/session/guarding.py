@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import math
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,9 +23,9 @@ from botlib.watch import Watch
 _VOLUME_DAYS = 40  # looked at for an average daily volume
 
 
-def guard(core: SessionCore, intent: Intent, facts: Facts, watch: Watch, controls: SafetyControls, *,
-          final: pd.Timestamp, session_seconds: float | None, externals: Mapping[str, float]) -> Gate:
-    """Whether an intent may be sent now.
+class Guard:
+    """The gates of one round's orders: what is the same for all of them is looked up once. It holds as long as the
+    book, the broker's facts and the time do.
 
     Parameters
     ----------
@@ -35,40 +36,78 @@ def guard(core: SessionCore, intent: Intent, facts: Facts, watch: Watch, control
     externals : mapping
         Shares by symbol that are not the ledger's; they count in gross exposure.
     """
-    request, i = intent.request, core.column[intent.symbol]
-    side = 1 if request.side == "buy" else -1
-    close = float(core.book.last_close[i]) if core.book.position[i] else float(core.bars.close[-1, i])
-    price = request.limit_price or request.stop_price or close
+
+    def __init__(self, core: SessionCore, facts: Facts, controls: SafetyControls, *, final: pd.Timestamp,
+                 session_seconds: float | None, externals: Mapping[str, float]) -> None:
+        self.core, self.controls = core, controls
+        self._blocked, self._account_equity = bool(facts.account.blocked), facts.account.equity
+        self._equity = float(core.book["equity"] - core.book["receivable"])
+        self._age = max(0.0, (facts.time - final).total_seconds())
+        self._usual_age = usual_age(controls, core.bars.interval, session_seconds)
+        self._gross = _gross(core, facts, externals)
+        self._working = _working(core)
+        rows, self._entry_values = _entry_values(core)
+        self._entry_at = {row: n for n, row in enumerate(rows)}
+        self._volumes = _daily_volumes(core)
+
+    def gate(self, intent: Intent, watch: Watch, *, counted: bool = False) -> Gate:
+        """Whether an intent may be sent now. ``counted``: the order counts among the day's already."""
+        before = max(0, watch.orders_today - 1) if counted and intent.adds_risk else watch.orders_today
+        core, request, i = self.core, intent.request, self.core.column[intent.symbol]
+        side = 1 if request.side == "buy" else -1
+        position = float(core.book.position[i])
+        close = float(core.book.last_close[i]) if position else float(core.bars.close[-1, i])
+        own = {core.rows[uid] for uid in intent.uids if uid in core.rows}
+        others = [one for one in self._working.get(i, ()) if one.row not in own]
+        state = OrderState(
+            symbol=intent.symbol, adds_risk=intent.adds_risk, side=request.side, qty=request.qty,
+            price=request.limit_price or request.stop_price or close,
+            last_good_price=watch.last_good(intent.symbol) if intent.adds_risk else close, position=position,
+            working_same_side_qty=math.fsum(one.left for one in others if one.purpose == ENTRY and one.side == side),
+            working_exits_qty=_working_exits(core, others, own if intent.purpose == "protect" else ()),
+            state=watch.state, latched=watch.latched, account_blocked=self._blocked, orders_today=before,
+            exits_today=watch.exits_today.get(intent.symbol, 0), equity=self._equity, data_age_seconds=self._age,
+            usual_data_age_seconds=self._usual_age, gross=self._gross, working_gross=self._working_gross(own),
+            account_equity=self._account_equity, adv=_adv(self._volumes[:, i]))
+        return validate(self.controls, state)
+
+    def _working_gross(self, own: set[int]) -> float:
+        """What working entries but these may still add."""
+        others = np.ones(len(self._entry_values), bool)
+        others[[self._entry_at[row] for row in own if row in self._entry_at]] = False
+        return float(self._entry_values[others].sum())
+
+
+class _Working(NamedTuple):
+    """An order of the book at work."""
+
+    row: int
+    purpose: int
+    side: int
+    left: float
+    lot: int
+
+
+def _working(core: SessionCore) -> dict[int, list[_Working]]:
+    """The book's working orders by column of their symbol."""
     orders = core.book.rows("orders")
-    other = (orders["status"] == WORKING) & (orders["symbol"] == i)
-    other[_rows(core, intent)] = False
-    others = orders[other]
-    adds = others[(others["purpose"] == ENTRY) & (others["side"] == side)]
-    state = OrderState(
-        symbol=intent.symbol, adds_risk=intent.adds_risk, side=request.side, qty=request.qty, price=price,
-        last_good_price=watch.last_good(intent.symbol) if intent.adds_risk else close,
-        position=float(core.book.position[i]),
-        working_same_side_qty=float((adds["quantity"] - adds["filled"]).sum()),
-        working_exits_qty=_working_exits(core, others, intent), state=watch.state, latched=watch.latched,
-        account_blocked=bool(facts.account.blocked), orders_today=watch.orders_today,
-        exits_today=watch.exits_today.get(intent.symbol, 0),
-        equity=float(core.book["equity"] - core.book["receivable"]),
-        data_age_seconds=max(0.0, (facts.time - final).total_seconds()),
-        usual_data_age_seconds=usual_age(controls, core.bars.interval, session_seconds),
-        gross=_gross(core, facts, externals), working_gross=_working_gross(core, intent),
-        account_equity=facts.account.equity, adv=_adv(core, i))
-    return validate(controls, state)
+    rows = np.flatnonzero(orders["status"] == WORKING)
+    found = orders[rows]
+    left = (found["quantity"] - found["filled"]).tolist()
+    made: dict[int, list[_Working]] = {}
+    for symbol, *one in zip(found["symbol"].tolist(), rows.tolist(), found["purpose"].tolist(),
+                            found["side"].tolist(), left, found["lot"].tolist(), strict=True):
+        made.setdefault(symbol, []).append(_Working(*one))
+    return made
 
 
-def _working_exits(core: SessionCore, others: np.ndarray, intent: Intent) -> float:
-    """Shares on their way out by other orders: exits, and each other lot's legs once."""
-    exits = others[~np.isin(others["purpose"], (ENTRY, *LEGS))]
-    total = float((exits["quantity"] - exits["filled"]).sum())
-    legs = others[np.isin(others["purpose"], LEGS)]
-    mine = {int(core.book.orders["lot"][core.rows[uid]]) for uid in intent.uids if uid in core.rows}
-    for lot in set(legs["lot"].tolist()) - (mine if intent.purpose == "protect" else set()):
-        total += float(core.book.lots["quantity"][lot])
-    return total
+def _working_exits(core: SessionCore, others: list[_Working], own: Collection[int]) -> float:
+    """Shares on their way out by other orders: exits, and each other lot's legs once. ``own``: rows of legs whose lots
+    do not count."""
+    total = math.fsum(one.left for one in others if one.purpose != ENTRY and one.purpose not in LEGS)
+    mine = {int(core.book.orders["lot"][row]) for row in own}
+    lots = {one.lot for one in others if one.purpose in LEGS} - mine
+    return total + math.fsum(float(core.book.lots["quantity"][lot]) for lot in lots)
 
 
 def _gross(core: SessionCore, facts: Facts, externals: Mapping[str, float]) -> float | None:
@@ -81,22 +120,17 @@ def _gross(core: SessionCore, facts: Facts, externals: Mapping[str, float]) -> f
     return total
 
 
-def _rows(core: SessionCore, intent: Intent) -> list[int]:
-    """The book's rows of what an intent carries out."""
-    return [core.rows[uid] for uid in intent.uids if uid in core.rows]
-
-
-def _working_gross(core: SessionCore, intent: Intent) -> float:
+def _entry_values(core: SessionCore) -> tuple[list[int], np.ndarray]:
+    """Rows of the working entries, and what each may still add in dollars."""
     orders = core.book.rows("orders")
-    other = (orders["status"] == WORKING) & (orders["purpose"] == ENTRY)
-    other[_rows(core, intent)] = False
-    entries = orders[other]
+    rows = np.flatnonzero((orders["status"] == WORKING) & (orders["purpose"] == ENTRY))
+    entries = orders[rows]
     symbols = entries["symbol"]
     close = core.bars.close[-1, symbols]
     prices = np.where(entries["kind"] == rules.LIMIT, entries["limit"], close)
     for n in np.flatnonzero(~(prices > 0.0)):
         prices[n] = _last_close(core, int(symbols[n]))
-    return float(((entries["quantity"] - entries["filled"]) * prices).sum())
+    return rows.tolist(), (entries["quantity"] - entries["filled"]) * prices
 
 
 def _last_close(core: SessionCore, i: int) -> float:
@@ -108,11 +142,16 @@ def _last_close(core: SessionCore, i: int) -> float:
     return float(close[known[-1]]) if len(known) else float("nan")
 
 
-def _adv(core: SessionCore, i: int) -> float | None:
-    """Average daily volume; intraday bars are added up by session, the running one left out."""
-    volume: Any = core.bars.volume[:, i]
+def _daily_volumes(core: SessionCore) -> np.ndarray:
+    """(days, N): the latest daily volumes; intraday bars are added up by session, the running one left out."""
+    volume: Any = core.bars.volume
     if core.bars.interval != "1d":
         first = np.append(0, np.flatnonzero(np.diff(core.bars.sessions)) + 1)[-_VOLUME_DAYS - 1:]
-        sums = np.add.reduceat(np.nan_to_num(volume[first[0]:]), first - first[0])
+        sums = np.add.reduceat(np.nan_to_num(volume[first[0]:]), first - first[0], axis=0)
         volume = sums[:-1] if len(sums) > 1 else sums
-    return average_volume(volume[-_VOLUME_DAYS:][~np.isnan(volume[-_VOLUME_DAYS:])])
+    return np.asarray(volume[-_VOLUME_DAYS:])
+
+
+def _adv(volumes: np.ndarray) -> float | None:
+    """Average daily volume."""
+    return average_volume(volumes[~np.isnan(volumes)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import Any, Literal
 
 from botlib.order_request import OrderRequest
@@ -56,6 +57,11 @@ class Intent:
         """Whether it may have reached the broker without our knowing how it fares there."""
         return self.state in ("sent", "unknown")
 
+    @property
+    def values(self) -> tuple[Any, ...]:
+        """All that `plain` tells, unchanging."""
+        return (*_intent_values(self), *self.legs.items())
+
     def plain(self) -> dict[str, Any]:
         """As maps, lists, text and numbers."""
         made = {name: getattr(self, name) for name in _INTENT}
@@ -102,6 +108,11 @@ class Link:
     over: bool = False
     """The broker says that it has ended, and every fill is booked."""
 
+    @property
+    def values(self) -> tuple[Any, ...]:
+        """All that `plain` tells, unchanging."""
+        return (*_link_values(self), *map(tuple, self.parts))
+
     def plain(self) -> dict[str, Any]:
         """As maps, lists, text and numbers."""
         return {name: getattr(self, name) for name in _LINK} | {"parts": [list(part) for part in self.parts]}
@@ -115,3 +126,5 @@ class Link:
 _LINK = tuple(one.name for one in fields(Link))
 _INTENT = tuple(one.name for one in fields(Intent))
 _REQUEST = tuple(one.name for one in fields(OrderRequest))
+_link_values = attrgetter(*(name for name in _LINK if name != "parts"))
+_intent_values = attrgetter(*(name for name in _INTENT if name != "legs"))

@@ -136,8 +136,8 @@ class TradingSession(Rounds):
         report.changes = [*latched, *report.changes]
         decision, problem = self._decide(facts, report)
         self._rounds(facts, decision, report)  # after a failure, too: what is held gets its protection
-        self.core.tidy()
         report.finish(self.core, self.memory.watch, facts, self.memory.externals)
+        self.core.tidy()
         if problem is not None:
             raise problem
         return report
@@ -250,16 +250,16 @@ class TradingSession(Rounds):
             if self.decider.ready(core.bars):
                 status = "decided" if self._in_time(self._now(facts)) else "missed"
         if status == "decided":
-            opening = core.state()
+            opening = self.recorder.keeper.opening(core)
             try:
-                made = core.decide(lambda book_, t: report.targets_are(self.decider.decide(core.bars, book_)))
+                made = core.decide(lambda book_, t: report.targets_are(self.decider.decide(core.bars, book_, core.ids)))
                 targets = report.targets
                 if report.flattened:
                     self.flatten()  # entries wait for the next decision
                 self._decided_on.update(dict.fromkeys(made, label))
             except Exception as error:  # written down first; nothing of half a decision is sent
                 status, problem = "discarded", error
-                core.back_to(opening)
+                core.back_to(self.recorder.keeper.state(opening))
         report.status = status
         decision = None
         with self.recorder.commit(now) as tx:

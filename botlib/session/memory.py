@@ -69,7 +69,11 @@ class Memory:
 
     def plain(self) -> dict[str, Any]:
         """As JSON takes it."""
-        return {"watch": self.watch.record(), "cursor": self.cursor, "decided": self.decided,
+        return {"watch": self.watch.record(), **self.small()}
+
+    def small(self) -> dict[str, Any]:
+        """`plain` without what safety remembers."""
+        return {"cursor": self.cursor, "decided": self.decided,
                 "externals": {"shares": self.externals.shares, "cash": self.externals.cash,
                               "apart": self.externals.apart},
                 "foreign": self.foreign[-_FOREIGN:], "unexplained": self.unexplained, "bare": self.bare,

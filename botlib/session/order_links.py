@@ -114,11 +114,12 @@ class OrderLinks(Account):
         """A bracket's legs act from the entry's complete fill on: they carry out those of the book, where these are
         one pair for all of it. Otherwise they are not wanted, and the plan cancels them."""
         intent, entry = self.intents.get(link.client_order_id), self.rows[link.uid]
-        orders, lots = self.book.orders, self.book.lots
+        orders, lots, after = self.book.orders, self.book.lots, self.book.rows("orders")[self.rows[link.uid] + 1:]
         if intent is None or not intent.legs or orders["filled"][entry] < orders["quantity"][entry] - DUST:
             return
-        legs = [row for row in range(entry + 1, self.book["n_orders"]) if orders["status"][row] == WORKING
-                and orders["purpose"][row] in LEGS and carrying.entry_of(self.book, row) == entry]
+        near = np.flatnonzero((after["status"] == WORKING) & (after["symbol"] == orders["symbol"][entry])) + entry + 1
+        legs = [row for row in near.tolist()
+                if orders["purpose"][row] in LEGS and carrying.entry_of(self.book, row) == entry]
         for row in legs:
             purpose = int(orders["purpose"][row])
             held = self.links.get(intent.legs.get(_ROLE[purpose], ""))

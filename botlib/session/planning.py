@@ -73,19 +73,21 @@ def plan(core: SessionCore, now: pd.Timestamp, doubtful: Collection[str] = (),
     made = Plan()
     _cancels(core, now, made, doubtful)
     orders = core.book.rows("orders")
-    rows = np.flatnonzero(orders["status"] == WORKING).tolist()
+    rows = np.flatnonzero(orders["status"] == WORKING)
+    working = orders[rows]
     legs: dict[int, list[int]] = {}
     others = []
-    for row in rows:
-        uid, symbol = core.uids[row], core.bars.symbols[orders["symbol"][row]]
+    for row, column, purpose, lot_id in zip(rows.tolist(), working["symbol"].tolist(), working["purpose"].tolist(),
+                                            working["lot"].tolist(), strict=True):
+        uid, symbol = core.uids[row], core.bars.symbols[column]
         if uid in core.working or uid in core.turned_down or symbol in made.waiting:
             continue
         if core.tries(uid) >= MAX_ATTEMPTS:
             made.stuck.append(uid)
-        elif orders["purpose"][row] not in LEGS:
+        elif purpose not in LEGS:
             others.append(row)
         elif symbol not in doubtful:
-            legs.setdefault(int(orders["lot"][row]), []).append(row)
+            legs.setdefault(lot_id, []).append(row)
     for lot_id, pair in legs.items():
         lot = core.book.lots[lot_id]
         both = [int(lot[name]) for name in ("stop_order", "target_order") if lot[name] >= 0]
@@ -94,6 +96,8 @@ def plan(core: SessionCore, now: pd.Timestamp, doubtful: Collection[str] = (),
     held = core.positions() if gone else {}
     left = {symbol: abs(held.get(symbol, 0.0)) - shares for symbol, shares in (gone or {}).items()}
     for row in others:
+        if made.cancels and orders["purpose"][row] == ENTRY:  # it waits for them
+            continue
         symbol = core.bars.symbols[orders["symbol"][row]]
         most = left.get(symbol) if orders["purpose"][row] != ENTRY else None
         if most is not None and most <= DUST:
@@ -102,8 +106,6 @@ def plan(core: SessionCore, now: pd.Timestamp, doubtful: Collection[str] = (),
         if most is not None:
             left[symbol] = most - float(intent.request.qty or 0.0)
         (made.entries if intent.adds_risk else made.exits).append(intent)
-    if made.cancels:
-        made.entries = []
     return made
 
 
@@ -113,6 +115,7 @@ def plan(core: SessionCore, now: pd.Timestamp, doubtful: Collection[str] = (),
 def _cancels(core: SessionCore, now: pd.Timestamp, made: Plan, doubtful: Collection[str]) -> None:
     ends = _ending(core, now) - set(doubtful)
     asked: set[str] = set()
+    ending = {link.client_order_id for link in core.links.values() if link.cancel_asked}  # which ends their groups
     for link in core.links.values():
         symbol = _symbol(core, link)
         if link.over:
@@ -122,7 +125,7 @@ def _cancels(core: SessionCore, now: pd.Timestamp, made: Plan, doubtful: Collect
         elif _unwanted(core, link) or (link.role in _LEG_ROLES and link.uid >= 0 and (
                 symbol in ends or (symbol not in doubtful and _wrong(core, link)))):
             made.waiting.add(symbol)
-            if link.client_order_id not in asked and not _group_asked(core, link):
+            if link.client_order_id not in asked and link.client_order_id not in ending:
                 made.cancels.append(link)
             asked.add(link.client_order_id)
     for intent in core.intents.values():
@@ -136,11 +139,6 @@ def _symbol(core: SessionCore, link: Link) -> str:
         return intent.symbol
     record = core.order_row(link.uid)
     return "" if record is None else core.bars.symbols[record["symbol"]]
-
-
-def _group_asked(core: SessionCore, link: Link) -> bool:
-    """Whether the end of one of its group has been asked for: that ends the others."""
-    return any(other.cancel_asked for other in core.links.values() if other.client_order_id == link.client_order_id)
 
 
 def _unwanted(core: SessionCore, link: Link) -> bool:

@@ -13,7 +13,9 @@ import pandas as pd
 from botlib import safety
 from botlib.brokers.base import OpenOrder
 from botlib.session.core import SessionCore
+from botlib.session.keeping import Keeper
 from botlib.session.links import Intent
+from botlib.session.memory import Memory
 from botlib.session.timeline import Booked
 from botlib.watch import Change, Watch
 
@@ -33,6 +35,7 @@ class Recorder:
         self.repository, self.ledger_id, self.session_id, self.lease = repository, ledger_id, session_id, lease
         self._told: dict[str, tuple[str, float]] = {}  # order id → what was written of it last
         self._recorded: dict[str, None] = {}  # intents that stand in the ledger
+        self.keeper = Keeper()
         self.counts = (0, 0)
         """Fills and round trips written down by this session."""
         self.sent = 0
@@ -120,16 +123,17 @@ class Recorder:
 
     def decision(self, tx: Transaction, core: SessionCore, targets: np.ndarray | None, now: pd.Timestamp, *,
                  known: pd.Timestamp, status: str, feed: str, strategy_hash: str, bars_hash: str = "",
-                 bars_file: str = "", opening: Mapping[str, Any] | None = None,
+                 bars_file: str = "", opening: Sequence[str] | None = None,
                  bar: pd.Timestamp | None = None) -> int:
-        """The decision on a bar, the last one unless it is named."""
+        """The decision on a bar, the last one unless it is named. ``opening``: as `Keeper.opening` gives it."""
         label = core.bars.index[-1] if bar is None else bar
         row = None if targets is None else {
             symbol: float(value) for symbol, value in zip(core.bars.symbols, targets, strict=True)
             if not math.isnan(value)}
         number = tx.decision(self.ledger_id, bar_time=label, interval=core.bars.interval, time=now,
                              session_id=self.session_id, known=known, status=status, bars_hash=bars_hash,
-                             bars_file=bars_file, feed=feed, strategy_hash=strategy_hash, targets=row, opening=opening)
+                             bars_file=bars_file, feed=feed, strategy_hash=strategy_hash, targets=row,
+                             opening=None if opening is None else self.keeper.packed(opening))
         self.event(tx, "decision" if status == "decided" else "missed-bar", now, bar=label,
                    decision=number, status=status, targets=row or {}, bars_hash=bars_hash)
         return number
@@ -158,11 +162,13 @@ class Recorder:
         self.event(tx, "order", now, level="warning" if state in ("rejected", "unknown") else "info",
                    client_order_id=intent.client_order_id, state=state, order_id=intent.order_id, reason=reason)
 
-    def checkpoint(self, tx: Transaction, core: SessionCore, more: Mapping[str, Any], now: pd.Timestamp) -> None:
+    def checkpoint(self, tx: Transaction, core: SessionCore, memory: Memory, now: pd.Timestamp) -> None:
         """Where a restart goes on."""
         for name in [n for n in self._recorded if n not in core.intents]:
             del self._recorded[name]
-        tx.checkpoint(self.ledger_id, {"core": core.state(), **more}, time=now)
+        for order_id in [n for n in self._told if n not in core.links]:  # over: nothing more is written of it
+            del self._told[order_id]
+        tx.checkpoint(self.ledger_id, self.keeper.checkpoint(core, memory), time=now)
 
 
 def _fall(value: float, reference: float) -> float | None:
@@ -172,6 +178,8 @@ def _fall(value: float, reference: float) -> float | None:
 
 def _plain(value: Any) -> Any:
     """As JSON takes it: times as ISO text, numbers that are none as null."""
+    if value is None or type(value) in (str, int, bool):
+        return value
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

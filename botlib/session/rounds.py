@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,9 @@ import pandas as pd
 
 from botlib.calendars import schedule
 from botlib.engine.state import ENTRY, WORKING
-from botlib.gates import Gate
 from botlib.session.checking import gone
 from botlib.session.feed import BarFeed
-from botlib.session.guarding import guard
+from botlib.session.guarding import Guard
 from botlib.session.links import DUST, Intent
 from botlib.session.memory import Unwritten
 from botlib.session.observing import Facts
@@ -23,10 +22,12 @@ from botlib.session.report import Report
 from botlib.session.sending import Answer, Sent
 from botlib.session.timeline import Booked, book, next_print, splits_on
 from botlib.session.watching import Watching
-from botlib.watch import Watch
 
 ROUNDS = 6
 """Rounds of cancels and orders in one pass; what is left goes on in the next."""
+
+
+_moment = lru_cache(maxsize=64)(pd.Timestamp)  # labels of bars: many orders have the same
 
 
 class Rounds(Watching):
@@ -100,7 +101,7 @@ class Rounds(Watching):
             return False
         last = self.core.bars.index[-1]
         label = self._decided_on.get(intent.uids[0], intent.bar)
-        return pd.Timestamp(label) != last or not self._in_time(self._now(facts))
+        return _moment(label) != last or not self._in_time(self._now(facts))
 
     def _still(self, intent: Intent, facts: Facts) -> bool:
         """Whether an order that is about to leave may: nothing that adds risk while somebody wants something, which
@@ -126,15 +127,18 @@ class Rounds(Watching):
 
     def _recorded(self, facts: Facts, report: Report) -> list[Intent]:
         """Intents that a crash left unsent, or that never arrived: they meet the gates again, and the clock."""
-        ready, over = [], []
-        for intent in [i for i in self.core.intents.values() if i.state == "recorded"]:
+        recorded = [i for i in self.core.intents.values() if i.state == "recorded"]
+        if not recorded:
+            return []
+        guard, ready, over = self._guard(facts), [], []
+        for intent in recorded:
             if not self._wanted(intent):
                 over.append((intent, "abandoned", "not wanted any more"))
             elif not self.options.send:
                 over.append((intent, "shadow", "shadow"))
             elif self._late(intent, facts):
                 over.append((intent, "missed", "later than the next open"))
-            elif not (gate := self._gate(intent, facts, counted=True)).ok:
+            elif not (gate := guard.gate(intent, self.memory.watch, counted=True)).ok:
                 over.append((intent, "rejected", gate.rule))
                 report.refused.append((intent, gate.reason))
             else:
@@ -147,24 +151,21 @@ class Rounds(Watching):
                 self._checkpoint(tx, facts.time)
         return ready
 
-    def _gate(self, intent: Intent, facts: Facts, *, counted: bool = False) -> Gate:
-        """``counted``: the order counts among the day's already."""
-        watch: Watch = self.memory.watch
-        if counted and intent.adds_risk:
-            watch = replace(watch, orders_today=max(0, watch.orders_today - 1))
+    def _guard(self, facts: Facts) -> Guard:
+        """The gates, as long as the book stays as it is."""
         final = self._final()
-        return guard(self.core, intent, facts, watch, self.controls, final=final,
-                     session_seconds=self._session_seconds(final), externals=self.memory.externals.shares)
+        return Guard(self.core, facts, self.controls, final=final, session_seconds=self._session_seconds(final),
+                     externals=self.memory.externals.shares)
 
     def _allowed(self, asked: Plan, facts: Facts, decision: int | None, report: Report) -> list[Intent]:
         """The new orders that may go, written down with those that may not."""
         if not asked.submits:
             return []
         core, now = self.core, facts.time
-        allowed, refused, alarms = [], [], []
+        guard, allowed, refused, alarms = self._guard(facts), [], [], []
         for intent in asked.submits:
             core.record(intent)
-            gate = self._gate(intent, facts)
+            gate = guard.gate(intent, self.memory.watch)
             if self._late(intent, facts):  # decided before a crash or an outage
                 refused.append((intent, "missed", "later than the next open", ""))
             elif not gate.ok:

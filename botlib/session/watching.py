@@ -66,7 +66,7 @@ class Watching(Sharing):
         return self.time + pd.Timedelta(seconds=self._elapsed())
 
     def _checkpoint(self, tx: Any, now: pd.Timestamp) -> None:
-        self.recorder.checkpoint(tx, self.core, self.memory.plain(), now)
+        self.recorder.checkpoint(tx, self.core, self.memory, now)
 
     def _session_seconds(self, final: pd.Timestamp) -> float | None:
         """From the close before ``final`` to the next one."""

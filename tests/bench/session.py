@@ -2,14 +2,15 @@
 
     python tests/bench/session.py [SYMBOLS ...] [--passes 40]
 
-In process, on a local exchange; the ledger is SQLite in a temporary folder, fsync included and shown by itself.
+In process, on a local exchange; the ledger is SQLite in a temporary folder, fsync included and shown by itself. Times
+by the clock and of the processor (this thread's): the latter hardly depend on what else the machine does. "Decision to
+request" is from the strategy's answer to the first new order's POST, without broker calls and COMMITs between.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
 import tempfile
 import time
@@ -26,6 +27,8 @@ from exchange_helpers import sessions
 from session_helpers import Stage
 
 import botlib
+from botlib.repository import store
+from botlib.sandbox.transport import SandboxAdapter
 
 
 class Every:
@@ -38,26 +41,57 @@ class Every:
         return np.where((t + n) % 3 == 0, np.where((t + n) % 2 == 0, 0.9 / len(bars.symbols), 0.0), np.nan)
 
 
-def spent_in(thing: Any, totals: list[float]) -> None:
-    """Add up the time of all public calls of an object: seconds by the clock, and of the processor."""
+def now() -> np.ndarray:
+    """Seconds by the clock, and of the processor for this thread."""
+    return np.array([time.perf_counter(), time.thread_time()])
+
+
+def spent_in(thing: Any, total: np.ndarray) -> None:
+    """Add up the time of all public calls of an object."""
     depth = [0]
 
     def timed(call: Any) -> Any:
         def run(*args: Any, **options: Any) -> Any:
             depth[0] += 1
-            begun, cpu = time.perf_counter(), time.process_time()
+            begun = now()
             try:
                 return call(*args, **options)
             finally:
                 depth[0] -= 1
                 if depth[0] == 0:
-                    totals[0] += time.perf_counter() - begun
-                    totals[1] += time.process_time() - cpu
+                    total[:] += now() - begun
         return run
 
     for name in dir(thing):
         if not name.startswith("_") and callable(getattr(type(thing), name, None)):
             setattr(thing, name, timed(getattr(thing, name)))
+
+
+class Sending:
+    """From the strategy's answer to the first POST of a new order, pass by pass; ``beside`` does not count."""
+
+    def __init__(self, session: Any, *beside: np.ndarray) -> None:
+        self.took: list[np.ndarray] = []
+        self._since: np.ndarray | None = None
+        self._beside = beside
+        decide, send = session.decider.decide, SandboxAdapter.send
+
+        def decided(*args: Any, **options: Any) -> Any:
+            answer = decide(*args, **options)
+            self._since = now() - sum(self._beside)
+            return answer
+
+        def sent(adapter: Any, request: Any, *args: Any, **options: Any) -> Any:
+            if self._since is not None and request.method == "POST" and request.path_url.startswith("/v2/orders"):
+                self.took.append(now() - sum(self._beside) - self._since)
+                self._since = None
+            return send(adapter, request, *args, **options)
+
+        session.decider.decide, SandboxAdapter.send, self._send = decided, sent, send
+
+    def close(self) -> None:
+        """The adapter as it was."""
+        SandboxAdapter.send = self._send  # type: ignore[method-assign]
 
 
 def measure(symbols: int, passes: int) -> None:
@@ -72,44 +106,61 @@ def measure(symbols: int, passes: int) -> None:
         begun = time.perf_counter()
         session = stage.begin().session
         started = time.perf_counter() - begun
-        away, inside, busy, commits = [0.0, 0.0], [], [], [0.0]
+        away, commits, synced, inside = np.zeros(2), np.zeros(2), np.zeros(2), []
         spent_in(session.broker, away)
         spent_in(session.feed.provider, away)
-        writing = session.recorder.repository.writing
+        writing, commit = session.recorder.repository.writing, store.commit
         session.recorder.repository.writing = lambda *a, **k: _Timed(writing(*a, **k), commits)
+        store.commit = _timed(commit, synced)
+        sending = Sending(session, away, synced)
         for _ in range(passes):
             stage.exchange.advance()
-            away[:] = 0.0, 0.0
-            begun, cpu = time.perf_counter(), time.process_time()
+            away[:] = 0.0
+            begun = now()
             session.step()
-            inside.append((time.perf_counter() - begun - away[0]) * 1000.0)
-            busy.append((time.process_time() - cpu - away[1]) * 1000.0)
-        begun = time.perf_counter()
+            inside.append((now() - begun - away) * 1000.0)
+        sending.close()
+        store.commit = commit
+        first = time.perf_counter()
         state = session.core.state()
-        state_ms = (time.perf_counter() - begun) * 1000.0
-        print(f"{symbols} symbols: {statistics.median(inside[3:]):.1f} ms an iteration beside broker and provider "
-              f"(worst {max(inside[3:]):.1f}; {statistics.median(busy[3:]):.1f} ms of processor), "
-              f"of it commits {commits[0] * 1000.0 / passes:.1f} ms; start {started:.2f} s; "
-              f"state() {state_ms:.1f} ms, {len(json.dumps(state)) / 1e3:.0f} kB, "
-              f"{len(session.core.positions())} positions, {len(session.core.working)} orders")
+        state_ms = (time.perf_counter() - first) * 1000.0
+        ms, cpu = np.median(inside[3:], axis=0)
+        to_request = np.median(np.array(sending.took[3:]) * 1000.0, axis=0)
+        ends, syncs = commits * 1000.0 / passes, synced * 1000.0 / passes
+        print(f"{symbols} symbols: {ms:.1f} ms an iteration beside broker and provider (worst "
+              f"{max(one[0] for one in inside[3:]):.1f}), {cpu:.1f} ms of processor; of it ends of transactions "
+              f"{ends[0]:.1f} ms ({ends[1]:.1f}), COMMITs {syncs[0]:.1f} ms ({syncs[1]:.1f}); decision to request "
+              f"{to_request[0]:.1f} ms ({to_request[1]:.1f}); start {started:.2f} s; state() {state_ms:.1f} ms, "
+              f"{len(json.dumps(state)) / 1e3:.0f} kB, {len(session.core.positions())} positions, "
+              f"{len(session.core.working)} orders")
         stage.close()
 
 
 class _Timed:
     """A transaction, its end timed: that is where the disk is waited for."""
 
-    def __init__(self, inner: Any, total: list[float]) -> None:
+    def __init__(self, inner: Any, total: np.ndarray) -> None:
         self.inner, self.total = inner, total
 
     def __enter__(self) -> Any:
         return self.inner.__enter__()
 
     def __exit__(self, *what: Any) -> Any:
-        begun = time.perf_counter()
+        begun = now()
         try:
             return self.inner.__exit__(*what)
         finally:
-            self.total[0] += time.perf_counter() - begun
+            self.total += now() - begun
+
+
+def _timed(call: Any, total: np.ndarray) -> Any:
+    def run(*args: Any) -> Any:
+        begun = now()
+        try:
+            return call(*args)
+        finally:
+            total[:] += now() - begun
+    return run
 
 
 def memory(passes: int) -> None:

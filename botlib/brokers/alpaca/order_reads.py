@@ -17,6 +17,7 @@ from botlib.errors import BrokerRefusal, InputError
 _PAGE = 500
 _NOT_FOUND = 40410000
 _SECOND = pd.Timedelta(seconds=1)
+_REMEMBERED = 4000  # client order ids of orders read: more than work at once
 
 
 class OrderReads:
@@ -26,7 +27,7 @@ class OrderReads:
     _clock: Callable[[], float]
     _sleep: Callable[[float], None]
     _client_ids: dict[str, str]
-    """Order id → client order id, which Alpaca's fills do not name."""
+    """Order id → client order id, which Alpaca's fills do not name; of the orders read last."""
 
     def get_order(self, order_id: str) -> OpenOrder | None:
         """One order in any state, with its legs; None: Alpaca says that there is none. Raises `BrokerError`."""
@@ -139,7 +140,10 @@ class OrderReads:
     def _remember(self, found: OpenOrder) -> None:
         for one in found.flat():
             if one.client_order_id:
+                self._client_ids.pop(one.order_id, None)  # read last, forgotten last
                 self._client_ids[one.order_id] = one.client_order_id
+        while len(self._client_ids) > _REMEMBERED:
+            self._client_ids.pop(next(iter(self._client_ids)), None)
 
 
 def absence(refusal: BrokerRefusal, what: str) -> None:
