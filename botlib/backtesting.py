@@ -82,7 +82,7 @@ def backtest(bars: Bars, strategy: Any, *, cash: float = 100_000.0, risk: Risk =
     given = strategy if dataclasses.is_dataclass(strategy) else copy.copy(strategy)  # before it has seen the bars
     if convention == "broker":
         bars = _in_name_order(bars)
-    book = _book(bars, strategy, float(cash), risk, costs, safety, convention)
+    book = account_book(bars, strategy, float(cash), risk, costs, safety, convention)
     if decide_from > book["first_decision"]:
         book.world["first_decision"] = decide_from
     if hasattr(strategy, "on_bar"):
@@ -201,7 +201,7 @@ def warmup_bars(strategy: Any) -> int:
     return int(warmup)
 
 
-def _book(bars: Bars, strategy: Any, cash: float, risk: Risk, costs: Costs, safety: SafetyControls | None,
+def account_book(bars: Bars, strategy: Any, cash: float, risk: Risk, costs: Costs, safety: SafetyControls | None,
           convention: str) -> Book:
     """The account before the first bar."""
     actions = _NO_ACTIONS

@@ -28,6 +28,7 @@ from numpy.typing import ArrayLike
 
 from botlib import _indicators as loops
 from botlib.errors import InputError, nearest
+from botlib.sharing import key_of
 
 __all__ = ["Bollinger", "Macd", "adx", "atr", "bollinger", "crossed_above", "crossed_below", "ema", "highest", "lowest",
            "macd", "momentum", "rank", "risen", "roc", "rsi", "sma", "stddev", "true_range", "zscore"]
@@ -119,8 +120,7 @@ def zscore(values: ArrayLike, period: int) -> np.ndarray:
     """Distance from the ``period``-bar mean in population standard deviations; NaN where the deviation is 0."""
     n = _whole("zscore", "period", period)
     deviation = stddev(values, n)
-    deviation[deviation == 0.0] = np.nan
-    return (np.asarray(values, dtype=np.float64) - sma(values, n)) / deviation
+    return (np.asarray(values, dtype=np.float64) - sma(values, n)) / np.where(deviation == 0.0, np.nan, deviation)
 
 
 def risen(values: ArrayLike, period: int) -> np.ndarray:
@@ -263,6 +263,11 @@ def _by_bar(function: str, kernel: Any, inputs: dict[str, ArrayLike], *arguments
 
     ``out`` is NaN (False, if bool) on other bars.
     """
+    key = key_of(inputs.values())
+    if key is not None:
+        memo, names = key
+        plain: dict[str, ArrayLike] = {name: np.asarray(values) for name, values in inputs.items()}
+        return memo.get((function, names, arguments), lambda: _by_bar(function, kernel, plain, *arguments, dtype=dtype))
     panels, shape = _panels(function, inputs)
     out = np.empty(panels[0].shape, dtype)
     unknown = False if dtype is np.bool_ else np.nan

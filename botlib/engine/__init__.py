@@ -20,7 +20,7 @@ def has_room(w):
     return most + 4 * (w.symbols + w.n_lots + w.n_open) + 16 <= w.room
 
 
-@compiled()
+@compiled(nogil=True)
 def run(world, targets, start, stop):
     """Run bars ``start`` to ``stop`` (exclusive) on ready targets (T, N).
 

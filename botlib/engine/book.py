@@ -98,6 +98,11 @@ class Book:
         columns[-2:].view(np.int64)[:] = -1
 
     @property
+    def columns(self) -> np.ndarray:
+        """(K, N) float64: the arrays of `PER_SYMBOL`, one after the other."""
+        return self._columns
+
+    @property
     def given_actions(self) -> np.ndarray:
         """The corporate actions this book was made with."""
         return self._kept[1]

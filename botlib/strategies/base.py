@@ -28,6 +28,7 @@ import sys
 import types
 import typing
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -195,7 +196,7 @@ def check_names(cls: type, names: Iterable[Any], unnamed: int = 0) -> None:
     """Raise `InputError` unless ``cls`` takes parameters of these names and so many without a name."""
     if cls.__init__ is Strategy.__init__:  # type: ignore[misc]
         check_class(cls)  # no dataclass: that may be what is wrong with it
-    taken = list(inspect.signature(cls.__init__).parameters.values())[1:]  # type: ignore[misc]
+    taken = _taken(cls.__init__)  # type: ignore[misc]
     if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in taken):
         return  # an __init__ of its own, which takes anything
     valid = [p.name for p in taken]
@@ -205,6 +206,12 @@ def check_names(cls: type, names: Iterable[Any], unnamed: int = 0) -> None:
             raise InputError(f"{cls.__name__} has no parameter '{name}'{nearest(name, valid) or '.'} {listed}")
     if unnamed > len(valid):
         raise InputError(f"{cls.__name__} was given {unnamed} values without a name and takes {len(valid)}. {listed}")
+
+
+@lru_cache(maxsize=64)
+def _taken(init: Any) -> tuple[inspect.Parameter, ...]:
+    """What an ``__init__`` takes; a sweep makes thousands of one class."""
+    return tuple(inspect.signature(init).parameters.values())[1:]
 
 
 def check_parameters(strategy: Any) -> None:

@@ -38,13 +38,10 @@ class MeanReversionMomentum(Strategy):
         return max(self.momentum_lookback, 20 * self.rsi_period)
 
     def generate_signals(self, bars: Bars) -> tuple[np.ndarray, np.ndarray]:
-        """(entries, exits), each (T, N) bool, known at the bar's close; none before bar index ``momentum_lookback``."""
+        """(entries, exits), each (T, N) bool, known at the bar's close; no entry before bar ``momentum_lookback``."""
         strength = rsi(bars.close, self.rsi_period, seed="first")
         rising = risen(bars.close, self.momentum_lookback)
-        entries = (strength < self.oversold) & rising
-        exits = strength > self.overbought
-        exits[: self.momentum_lookback] = False
-        return entries, exits
+        return (strength < self.oversold) & rising, strength > self.overbought
 
     def targets(self, bars: Bars) -> np.ndarray:
         """(T, N) target weights: ``weight`` on an entry, 0 on an exit, NaN (keep) otherwise."""

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from botlib._jit import compiled
 from botlib.bars import Bars
 from botlib.errors import InputError, StrategyError, nearest
+from botlib.sharing import Shared, Signals
 
 
 def targets_from_signals(entries: ArrayLike, exits: ArrayLike, weight: float = 0.10, *,
@@ -45,6 +46,8 @@ def targets_from_signals(entries: ArrayLike, exits: ArrayLike, weight: float = 0
         raise InputError(f"targets_from_signals: weight = {weight!r}: it must be a number above 0 (0.10 = 10 %).")
     if (short_entries is None) != (short_exits is None):
         raise InputError("targets_from_signals: give short_entries and short_exits together.")
+    if isinstance(entries, Shared) and isinstance(exits, Shared) and short_entries is None:
+        return Signals(entries, exits, float(weight))  # type: ignore[return-value]  # of a sweep, which takes it as it is
     shape = np.shape(entries)
     buy, sell = _signals("entries", entries, shape), _signals("exits", exits, shape)
     out = np.empty(shape)

@@ -1,0 +1,1 @@
+"""Sweeps, walk-forward and what they prove."""

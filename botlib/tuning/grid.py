@@ -1,0 +1,186 @@
+"""Parameter points of a sweep: what a grid means, which of its points are possible, and how many is too many."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from botlib.errors import InputError, nearest
+from botlib.params import Risk
+from botlib.strategies.base import parameters
+
+MAX_COMBOS = 100_000
+"""Points that a sweep takes without being told to."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One strategy with its parameters, and the points of the grid that use it, each with a risk of its own.
+
+    Attributes
+    ----------
+    strategy : object
+    rows : list of int
+        Numbers of the points in the grid.
+    risks : list of Risk
+        Of each.
+    """
+
+    strategy: Any
+    rows: list[int] = field(default_factory=list)
+    risks: list[Risk] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The points of a sweep.
+
+    Attributes
+    ----------
+    table : DataFrame
+        A row a point, a column a parameter, in the order of the grid.
+    points : list of Point
+        The possible ones, by strategy.
+    impossible : list of (int, str)
+        Numbers of points that the strategy itself refuses, and its words.
+    """
+
+    table: pd.DataFrame
+    points: list[Point]
+    impossible: list[tuple[int, str]]
+
+
+def grid_of(strategy: type, grid: Mapping[str, Iterable[Any]], risk: Risk, max_combos: int) -> Grid:
+    """All combinations of values, the last name changing fastest.
+
+    Parameters
+    ----------
+    strategy : class
+    grid : mapping
+        Values by name: parameters of the strategy, or fields of `Risk` (e.g. ``stop_loss_pct``; None: no such leg).
+    risk : Risk
+        What the grid leaves open.
+    max_combos : int
+
+    Raises
+    ------
+    InputError
+        An unknown name, no value, a value out of its range, no possible point, or more points than ``max_combos``.
+    """
+    values = {str(name): _values(str(name), given) for name, given in _mapping(grid).items()}
+    own = {f.name for f in parameters(strategy) if f.init}
+    for name in values:
+        if name not in own and name not in Risk.model_fields:
+            valid = [*sorted(own), *Risk.model_fields]
+            raise InputError(f"grid: {name!r} is no parameter of {strategy.__name__} or Risk; valid: {', '.join(valid)}"
+                             f"{nearest(name, valid)}")
+    count = math.prod(len(v) for v in values.values())
+    if count > max_combos:
+        sizes = " x ".join(f"{len(v)} {name}" for name, v in values.items())
+        raise InputError(f"grid: {count:,} combinations ({sizes}) are more than max_combos = {max_combos:,}; take "
+                         f"fewer values, or say max_combos={count} if you can wait for them.")
+    _check_alone(strategy, values, own, risk)
+    table = pd.DataFrame(list(itertools.product(*values.values())), columns=list(values), dtype=object)
+    table = table.infer_objects()
+    table.index.name = "combo"
+    return Grid(table, *_points(strategy, values, own, risk))
+
+
+def _mapping(grid: Any) -> Mapping[str, Iterable[Any]]:
+    if not isinstance(grid, Mapping) or not grid:
+        raise InputError(f"grid is {grid!r}; it must name parameters and their values, e.g. "
+                         '{"rsi_period": [10, 14, 20], "stop_loss_pct": [3.0, 5.0]}.')
+    return grid
+
+
+def _values(name: str, given: Any) -> list[Any]:
+    """Values of one parameter as Python's own, none twice."""
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise InputError(f"grid: {name} = {given!r} must be a list of values, e.g. [{given!r}].")
+    values: list[Any] = [v.item() if isinstance(v, np.generic) else v for v in given]
+    if not values:
+        raise InputError(f"grid: {name} has no values; give at least one, or leave it out.")
+    try:
+        twice = len(set(values)) < len(values)
+    except TypeError:
+        raise InputError(f"grid: {name} holds values that are neither numbers nor words.") from None
+    if twice:
+        again = next(v for n, v in enumerate(values) if v in values[:n])
+        raise InputError(f"grid: {name} holds {again!r} twice.")
+    return values
+
+
+def _check_alone(strategy: type, values: Mapping[str, Sequence[Any]], own: set[str], risk: Risk) -> None:
+    """Each value of `Risk` must be possible by itself; of the strategy's parameters, at least in one combination."""
+    for name in values:
+        if name not in own:
+            for value in values[name]:
+                _risk(risk, {name: value})
+
+
+def _risk(risk: Risk, changes: Mapping[str, Any]) -> Risk:
+    """``risk`` with other values; whole numbers are taken for floats."""
+    if not changes:
+        return risk
+    known = risk.model_dump()
+    return Risk(**known | {n: float(v) if isinstance(v, int) and isinstance(known[n], float | None) and not
+                           isinstance(v, bool) else v for n, v in changes.items()})
+
+
+def _points(strategy: type, values: Mapping[str, Sequence[Any]], own: set[str],
+            risk: Risk) -> tuple[list[Point], list[tuple[int, str]]]:
+    names = list(values)
+    mine, others = [n for n, name in enumerate(names) if name in own], [n for n, name in enumerate(names)
+                                                                       if name not in own]
+    risks: dict[tuple[Any, ...], Risk] = {}
+    made: dict[tuple[Any, ...], Point | str] = {}
+    impossible: list[tuple[int, str]] = []
+    for row, combo in enumerate(itertools.product(*values.values())):
+        key = tuple(combo[n] for n in mine)
+        if key not in made:
+            try:
+                made[key] = Point(strategy(**{names[n]: combo[n] for n in mine}))
+            except InputError as error:
+                made[key] = str(error)
+        point = made[key]
+        if isinstance(point, str):
+            impossible.append((row, point))
+            continue
+        limits = tuple(combo[n] for n in others)
+        if limits not in risks:
+            risks[limits] = _risk(risk, {names[n]: combo[n] for n in others})
+        point.rows.append(row)
+        point.risks.append(risks[limits])
+    points = [point for point in made.values() if isinstance(point, Point)]
+    if not points:
+        raise InputError(f"grid: none of the {len(impossible):,} combinations is possible; the first: "
+                         f"{impossible[0][1]}")
+    _refuse_dead_values(names, values, points, impossible, mine)
+    return points, impossible
+
+
+def _refuse_dead_values(names: list[str], values: Mapping[str, Sequence[Any]], points: list[Point],
+                        impossible: list[tuple[int, str]], mine: list[int]) -> None:
+    """A value that no point can have is a slip, not a corner of the grid."""
+    for n in mine:
+        name = names[n]
+        alive = {getattr(point.strategy, name) for point in points}
+        for value in values[name]:
+            if value not in alive:
+                words = next(text for row, text in impossible if _at(values, row)[name] == value)
+                raise InputError(f"grid: {name} = {value!r} is not possible in any combination: {words}")
+
+
+def _at(values: Mapping[str, Sequence[Any]], row: int) -> dict[str, Any]:
+    """The values of one point."""
+    found: dict[str, Any] = {}
+    for name in reversed(list(values)):
+        row, n = divmod(row, len(values[name]))
+        found[name] = values[name][n]
+    return found

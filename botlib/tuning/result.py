@@ -1,0 +1,95 @@
+"""What a sweep found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from botlib.bars import Bars
+from botlib.errors import DataError, InputError, nearest
+from botlib.params import Costs, Risk
+from botlib.safety import SafetyControls
+
+METRICS = ("total_return_pct", "sharpe", "max_drawdown_pct", "trades")
+"""Figures of each account at each point, as `botlib.metrics` defines them."""
+
+
+@dataclass(frozen=True, eq=False)
+class SweepResult:
+    """Figures of every account at every point.
+
+    Attributes
+    ----------
+    strategy : class
+    table : DataFrame
+        (M, parameters): the points, by number (``combo``), in the order of the grid.
+    impossible : tuple of (int, str)
+        Points that the strategy refuses, and its words; their figures are NaN.
+    accounts : tuple of str
+        Symbols, or "portfolio".
+    figures : (accounts, M, 4) float64
+        In the order of `METRICS`; a Sharpe ratio that is not defined, e.g. without a trade, is NaN.
+    equity : (accounts, M, T) float64 or None
+        Dollars at each close, if it was asked for; NaN before a symbol's first bar.
+    """
+
+    strategy: type
+    table: pd.DataFrame
+    impossible: tuple[tuple[int, str], ...]
+    accounts: tuple[str, ...]
+    figures: np.ndarray
+    equity: np.ndarray | None
+    bars: Bars
+    cash: float
+    risk: Risk
+    costs: Costs
+    safety: SafetyControls | None
+    convention: str
+    signal_adjustment: str
+    by: str
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def metric(self, name: str) -> np.ndarray:
+        """(accounts, M) of one figure."""
+        if name not in METRICS:
+            raise InputError(f"metric = {name!r} is unknown; valid: {', '.join(METRICS)}{nearest(name, METRICS)}")
+        return self.figures[:, :, METRICS.index(name)]
+
+    def frame(self, account: str | None = None) -> pd.DataFrame:
+        """A row a point (and account, where there are several): parameters and figures."""
+        names = self.accounts if account is None else (account,)
+        parts = []
+        for name in names:
+            if name not in self.accounts:
+                raise InputError(f"account = {name!r} is unknown; valid: {', '.join(self.accounts)}"
+                                 f"{nearest(name, self.accounts)}")
+            part = self.table.assign(**dict(zip(METRICS, self.figures[self.accounts.index(name)].T, strict=True)))
+            if len(self.accounts) > 1:
+                part.insert(0, "account", name)
+            parts.append(part)
+        return pd.concat(parts)
+
+    def best(self, metric: str = "sharpe", account: str | None = None) -> dict[str, Any]:
+        """The parameters with the highest figure, mean over accounts unless one is named; undefined ones never win.
+
+        Raises
+        ------
+        DataError
+            The figure is defined nowhere: nothing was traded, for example.
+        """
+        values = self.metric(metric)
+        if account is not None:
+            values = values[[self.accounts.index(account)]]
+        mean = values.mean(axis=0)  # NaN where any account has none
+        if np.isnan(mean).all():
+            raise DataError(f"{metric} is defined at none of the {len(self):,} points: nothing was traded, perhaps.")
+        return dict(self.table.iloc[int(np.nanargmax(mean))])
+
+    def __repr__(self) -> str:
+        return (f"SweepResult({self.strategy.__name__}, {len(self):,} points of {', '.join(self.table.columns)}, "
+                f"{len(self.accounts)} accounts)")

@@ -1,0 +1,300 @@
+"""`sweep`: a strategy at every point of a grid, each result that of a single backtest."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from botlib import backtesting, engine
+from botlib.backtesting import Adjustment, Convention, account_book, backtest, strategy_targets
+from botlib.bars import Bars
+from botlib.engine.sweeping import FIGURES, next_true, run_signals
+from botlib.errors import InputError, nearest
+from botlib.metrics import curve_statistics
+from botlib.params import Costs, Risk
+from botlib.safety import SafetyControls
+from botlib.sharing import Memo, Shared, Signals, shared_bars
+from botlib.strategies.base import own_warmup
+from botlib.tuning.grid import MAX_COMBOS, Point, grid_of
+from botlib.tuning.result import SweepResult
+
+By = Literal["portfolio", "symbol"]
+
+_DEFAULT_RISK, _DEFAULT_COSTS, _DEFAULT_SAFETY = Risk(), Costs(), SafetyControls()
+_ROWS_BYTES = 16 * 2**20  # of signal indices that one batch of accounts shares
+_LEGS = ("stop_loss_pct", "take_profit_pct")
+
+
+def sweep(bars: Bars, strategy: type, grid: Mapping[str, Iterable[Any]], *, cash: float = 100_000.0,
+          risk: Risk = _DEFAULT_RISK, costs: Costs = _DEFAULT_COSTS,
+          safety: SafetyControls | None = _DEFAULT_SAFETY, convention: Convention = "broker",
+          signal_adjustment: Adjustment = "split", by: By = "portfolio", equity: bool = False,
+          max_combos: int = MAX_COMBOS, threads: int | None = None,
+          progress: Callable[[int, int], Any] | None = None) -> SweepResult:
+    """Backtest every combination of parameter values.
+
+    A strategy whose targets are `targets_from_signals` of indicators and thresholds shares both between points and runs
+    through a loop that jumps from signal to signal; any other takes a backtest's time for each point. The figures are a
+    backtest's either way.
+
+    Parameters
+    ----------
+    bars : Bars
+        (T, N), as for `backtest`.
+    strategy : class
+        A `Strategy`.
+    grid : mapping
+        Values by name: parameters of the strategy or fields of `Risk`, e.g. ``{"rsi_period": [10, 14], "stop_loss_pct":
+        [3.0, 5.0]}``. Combinations that the strategy refuses are left out and listed.
+    cash, risk, costs, safety, convention, signal_adjustment
+        As for `backtest`; ``risk`` is what the grid leaves open.
+    by : str
+        "portfolio": one account for all symbols, as `backtest` has it. "symbol": an account for each symbol, as
+        ``backtest(bars.select(symbol), …)``.
+    equity : bool
+        Keep equity at each close too: 8 bytes a bar, account and point.
+    max_combos : int
+        More points than this are refused.
+    threads : int, optional
+        Default: the cores this process may use.
+    progress : callable, optional
+        Called with points done and points in all.
+
+    Returns
+    -------
+    SweepResult
+
+    Raises
+    ------
+    InputError
+        A parameter or a grid that cannot be.
+    StrategyError
+        The strategy raises, or returns something else than targets.
+    KeyboardInterrupt
+        Passed on once the accounts under way are done.
+    """
+    if not isinstance(strategy, type):
+        raise InputError(f"strategy is a {type(strategy).__name__}; give the class, not an instance: "
+                         f"sweep(bars, {type(strategy).__name__}, grid).")
+    if by not in get_args(By):
+        raise InputError(f"by = {by!r} is unknown; valid: {', '.join(get_args(By))}{nearest(by, get_args(By))}")
+    for name, value in (("max_combos", max_combos), *((("threads", threads),) if threads is not None else ())):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InputError(f"{name} = {value!r} must be a whole number of at least 1.")
+    made = grid_of(strategy, grid, risk, max_combos)
+    for limits in {id(r): r for p in made.points for r in p.risks}.values():
+        backtesting._check_inputs(bars, made.points[0].strategy, cash, limits, costs, safety, convention,
+                                  signal_adjustment)
+    if convention == "broker":
+        bars = backtesting._in_name_order(bars)
+    run = _Run(bars, float(cash), costs, safety, convention, signal_adjustment,
+               by="symbol" if len(bars.symbols) == 1 else by, equity=equity, points=len(made.table))
+    cores = threads or len(os.sched_getaffinity(0))
+    done, total = 0, sum(len(p.rows) for p in made.points)
+    waiting: deque[Future[int]] = deque()
+    with ThreadPoolExecutor(cores, thread_name_prefix="botlib sweep") as pool:
+        try:
+            for work in run.batches(made.points, cores):
+                waiting.append(pool.submit(work))
+                while len(waiting) > 4 * cores * len(bars.symbols):
+                    done += waiting.popleft().result()
+                    if progress is not None:
+                        progress(min(done, total), total)
+            while waiting:
+                done += waiting.popleft().result()
+                if progress is not None:
+                    progress(min(done, total), total)
+        except BaseException:
+            for one in waiting:
+                one.cancel()
+            raise
+    return SweepResult(strategy=strategy, table=made.table, impossible=tuple(made.impossible),
+                       accounts=bars.symbols if run.by == "symbol" else ("portfolio",), figures=run.figures,
+                       equity=run.equity, bars=bars, cash=float(cash), risk=risk, costs=costs, safety=safety,
+                       convention=convention, signal_adjustment=signal_adjustment, by=run.by)
+
+
+class _Run:
+    """What the accounts of one sweep have in common, and where their figures go."""
+
+    def __init__(self, bars: Bars, cash: float, costs: Costs, safety: SafetyControls | None, convention: str,
+                 signal_adjustment: str, *, by: str, equity: bool, points: int) -> None:
+        self.bars, self.cash, self.costs, self.safety = bars, cash, costs, safety
+        self.convention, self.signal_adjustment, self.by = convention, signal_adjustment, by
+        accounts = len(bars.symbols) if by == "symbol" else 1
+        self.figures = np.full((accounts, points, 4), np.nan)
+        self.equity = np.full((accounts, points, len(bars)), np.nan) if equity else None
+        seen = bars.signal_view(signal_adjustment) if bars.actions is not None else bars
+        self._shared: Bars | None = shared_bars(seen, Memo())
+        self._plain = 0
+
+    def batches(self, points: Sequence[Point], cores: int) -> Iterator[Callable[[], int]]:
+        """Pieces of work, each of which returns how many points it finished (counted for the last account only)."""
+        pending: list[tuple[Point, Signals]] = []
+        rows: set[int] = set()
+        for point in points:
+            signals = self._signals(point)
+            if isinstance(signals, Signals):
+                pending.append((point, signals))
+                rows |= {id(signals.entries), id(signals.exits)}
+                if 4 * len(rows) * self.bars.close.size > _ROWS_BYTES:
+                    yield from self._signal_work(pending, cores)
+                    pending, rows = [], set()
+            else:
+                yield from self._plain_work(point, signals)
+        if pending:
+            yield from self._signal_work(pending, cores)
+
+    def _alone(self, symbol: str) -> tuple[Bars, np.ndarray | None]:
+        """A symbol's own bars, and their rows among all where they are not all."""
+        own: Bars = self.bars.memo(("alone", symbol), partial(self.bars.select, symbol))
+        return own, None if len(own) == len(self.bars) else self.bars.index.get_indexer(own.index)
+
+    # --- decisions ----------------------------------------------------------------------------------------------------
+
+    def _signals(self, point: Point) -> Signals | np.ndarray | None:
+        """What a point decides: signals where it says so in these terms, else targets; None of one with ``on_bar``."""
+        strategy = point.strategy
+        if hasattr(strategy, "on_bar"):
+            return None
+        jumps = self.by == "symbol" and strategy.unit == "weight" and getattr(
+            strategy, "rebalance_tolerance_pct", None) is None
+        if self._shared is not None and jumps:
+            try:
+                found = strategy.targets(self._shared)
+            except Exception:
+                found = None  # what is wrong shows without sharing, too
+            if isinstance(found, Signals):
+                return found
+            self._shared = None  # this strategy does not speak in signals
+        return strategy_targets(strategy, self.bars, self.signal_adjustment, own_warmups=self.by == "portfolio")
+
+    # --- signals ------------------------------------------------------------------------------------------------------
+
+    def _signal_work(self, pending: Sequence[tuple[Point, Signals]], cores: int) -> Iterator[Callable[[], int]]:
+        """Accounts of each symbol, in as many parts as there are cores."""
+        entries, exits = ({id(x): x for x in found} for found in (
+            [s.entries for _, s in pending], [s.exits for _, s in pending]))
+        entry_row = {one: n for n, one in enumerate(entries)}
+        exit_row = {one: n for n, one in enumerate(exits)}
+        groups: dict[tuple[Any, ...], list[tuple[float, ...]]] = {}
+        templates: dict[tuple[Any, ...], tuple[Any, Risk]] = {}
+        kinds: dict[int, tuple[Any, ...]] = {}  # what tells the books of risks apart
+        for point, signals in pending:
+            warmup = backtesting.warmup_bars(point.strategy)
+            i, k = entry_row[id(signals.entries)], exit_row[id(signals.exits)]
+            for row, risk in zip(point.rows, point.risks, strict=True):
+                key = kinds.get(id(risk))
+                if key is None:
+                    key = kinds[id(risk)] = tuple((n, v) for n, v in risk if n not in _LEGS)
+                templates.setdefault(key, (point.strategy, risk))
+                groups.setdefault(key, []).append((row, i, k, signals.weight, _leg(risk.stop_loss_pct),
+                                                   _leg(risk.take_profit_pct), warmup))
+        for n, symbol in enumerate(self.bars.symbols):
+            own, rows = self._alone(symbol)
+            index = _Indices(entries.values(), exits.values(), n, rows)
+            for key, jobs in groups.items():
+                strategy, risk = templates[key]
+                table = np.array(jobs)
+                warmups, which = np.unique(table[:, -1], return_inverse=True)
+                table[:, -1] = np.array([max(w, own_warmup(own, int(w)).get(0, 0)) for w in warmups])[which]
+                for part in np.array_split(table, min(cores, len(jobs))):
+                    yield self._part(own, strategy, risk, index, part, n, rows)
+
+    def _part(self, own: Bars, strategy: Any, risk: Risk, index: _Indices, jobs: np.ndarray, account: int,
+              rows: np.ndarray | None) -> Callable[[], int]:
+        book = account_book(own, strategy, self.cash, risk, self.costs, self.safety, self.convention)
+
+        def work() -> int:
+            entries, exits = index.made()
+            figures = np.empty((len(jobs), FIGURES))
+            curves = np.empty((len(jobs), len(own))) if self.equity is not None else np.empty((0, 0))
+            while True:
+                run_signals(book.world, book.world.copy(), book.columns, entries, exits, jobs[:, 1:3].astype(np.int64),
+                            np.ascontiguousarray(jobs[:, 3:]), figures, curves)
+                if figures[:, 5].all():
+                    break
+                book.grow()
+            at = jobs[:, 0].astype(np.int64)
+            with np.errstate(invalid="ignore"):
+                sharpe = figures[:, 1] / np.sqrt(figures[:, 2]) * math.sqrt(own.periods_per_year)
+            sharpe[~(figures[:, 2] > 0.0)] = np.nan
+            self.figures[account, at] = np.column_stack(
+                [100.0 * figures[:, 0], sharpe, 100.0 * figures[:, 3], figures[:, 4]])
+            if self.equity is not None:
+                if rows is None:
+                    self.equity[account, at] = curves
+                else:
+                    self.equity[account, at[:, None], rows] = curves
+            return len(at) if account == 0 else 0
+
+        return work
+
+    # --- any targets --------------------------------------------------------------------------------------------------
+
+    def _plain_work(self, point: Point, targets: np.ndarray | None) -> Iterator[Callable[[], int]]:
+        for row, risk in zip(point.rows, point.risks, strict=True):
+            for n in range(len(self.figures)):
+                yield partial(self._one, point.strategy, targets, risk, row, n)
+
+    def _one(self, strategy: Any, targets: np.ndarray | None, risk: Risk, row: int, account: int) -> int:
+        """One backtest."""
+        bars, rows = (self.bars, None) if self.by == "portfolio" else self._alone(self.bars.symbols[account])
+        if targets is None:
+            found = backtest(bars, strategy, cash=self.cash, risk=risk, costs=self.costs, safety=self.safety,
+                             convention=self.convention, signal_adjustment=self.signal_adjustment,  # type: ignore[arg-type]
+                             quiet=True)
+            book = found.book
+        else:
+            book = account_book(bars, strategy, self.cash, risk, self.costs, self.safety, self.convention)
+            if self.by == "symbol":
+                targets = targets[:, account:account + 1] if rows is None else targets[rows, account:account + 1]
+                targets = np.ascontiguousarray(targets)
+                late = own_warmup(bars, backtesting.warmup_bars(strategy))
+                if late:
+                    targets = targets.copy()
+                    targets[:late[0]] = np.nan
+            targets.flags.writeable = False
+            engine.run_targets(book, targets)
+        curve = curve_statistics(book.equity_curve, bars.periods_per_year)
+        self.figures[account, row] = (100.0 * curve.total_return, curve.sharpe, 100.0 * curve.max_drawdown,
+                                      book["n_trades"])
+        if self.equity is not None:
+            self.equity[account, row, slice(None) if rows is None else rows] = book.equity_curve
+        return 1 if account == 0 else 0
+
+
+class _Indices:
+    """For each signal the next bar at which it is true, of one symbol; made by whoever needs it first."""
+
+    def __init__(self, entries: Iterable[Shared], exits: Iterable[Shared], column: int,
+                 rows: np.ndarray | None) -> None:
+        self._sources = list(entries), list(exits)
+        self._column, self._rows = column, rows
+        self._made: tuple[np.ndarray, np.ndarray] | None = None
+
+    def made(self) -> tuple[np.ndarray, np.ndarray]:
+        """(entries, exits), each (signals, T + 1) int32."""
+        if self._made is None:
+            entries, exits = (self._of(found) for found in self._sources)
+            self._made = entries, exits
+        return self._made
+
+    def _of(self, signals: Sequence[Shared]) -> np.ndarray:
+        n = len(signals[0]) if self._rows is None else len(self._rows)
+        out = np.empty((len(signals), n + 1), np.int32)
+        for k, one in enumerate(signals):
+            flags = np.asarray(one)[:, self._column]
+            next_true(np.ascontiguousarray(flags if self._rows is None else flags[self._rows]), out[k])
+        return out
+
+
+def _leg(pct: float | None) -> float:
+    return math.nan if pct is None else pct
