@@ -82,17 +82,25 @@ def single(result: Any, row: int, account: str) -> botlib.BacktestResult:
     own = {n: (int(v) if n == "period" else float(v)) for n, v in own.items()}
     risk = botlib.Risk(**result.risk.model_dump() | legs)
     bars = result.bars if account == "portfolio" else result.bars.select(account)
+    first = int(bars.index.searchsorted(result.bars.index[result.decide_from]))
     return botlib.backtest(bars, result.strategy(**own), cash=result.cash, risk=risk, costs=result.costs,
-                           safety=result.safety, convention=result.convention, quiet=True)
+                           safety=result.safety, convention=result.convention, quiet=True, decide_from=first)
 
 
 def agree(result: Any, rows: Any = None) -> int:
-    """Every figure is the backtest's, to 1e-9; returns the trades seen."""
+    """Every figure is the backtest's, to 1e-9; returns the trades seen. Sharpe and drawdown from ``decide_from`` on are
+    pandas' own."""
     seen = 0
     for n, account in enumerate(result.accounts):
         for row in range(len(result)) if rows is None else rows:
             alone = single(result, row, account)
             expected = [alone.metrics[name] for name in METRICS]
+            if result.decide_from:
+                curve = alone.equity[alone.equity.index >= result.bars.index[result.decide_from]]
+                returns, deviation = curve.pct_change().iloc[1:], curve.pct_change().iloc[1:].std()
+                year = alone.bars.periods_per_year
+                expected[1] = returns.mean() / deviation * year ** 0.5 if deviation > 0.0 else np.nan
+                expected[2] = 100.0 * (curve / curve.cummax() - 1.0).min()
             np.testing.assert_allclose(result.figures[n, row], expected, rtol=1e-9, atol=1e-9, equal_nan=True)
             if result.equity is not None:
                 curve = result.equity[n, row]
@@ -116,7 +124,8 @@ def test_any_world(world, data):
     result = sweep(world.bars, strategy, grid, by=data.draw(st.sampled_from(["symbol", "symbol", "portfolio"])),
                    risk=risk, safety=safety,
                    costs=data.draw(st.sampled_from([FEE_FREE, botlib.Costs(regulatory_fees=False)])),
-                   convention=convention, equity=data.draw(st.booleans()), threads=2)
+                   convention=convention, equity=data.draw(st.booleans()), threads=2,
+                   decide_from=data.draw(st.sampled_from([0, 0, 1, len(world.bars) // 2])))
     agree(result, data.draw(st.lists(st.integers(0, len(result) - 1), min_size=3, max_size=3, unique=True)))
 
 
@@ -135,6 +144,17 @@ def test_real_bars_with_splits_dividends_fees_and_a_late_listing(real, by):
                    risk=botlib.Risk(max_position_pct=10.0), equity=True)
     assert len(result) == 8 and result.accounts == (("AAPL", "FB", "IBM") if by == "symbol" else ("portfolio",))
     assert agree(result) > 300
+
+
+@pytest.mark.filterwarnings("ignore::botlib.errors.BotlibWarning")
+@pytest.mark.parametrize("by", ["symbol", "portfolio"])
+def test_figures_from_a_bar_on(real, by):
+    """FB begins in 2012: its own bars are counted from there."""
+    first = int(real.index.searchsorted("2012-09-04"))
+    result = sweep(real, Dip, {"period": [5, 20], "stop_loss_pct": [2.0, 8.0]}, by=by, decide_from=first,
+                   risk=botlib.Risk(max_position_pct=10.0), equity=True)
+    assert agree(result) > 50
+    assert (result.equity[:, :, first] == result.cash).all()
 
 
 def test_a_strategy_asked_bar_by_bar():
@@ -223,6 +243,8 @@ def test_a_grid_that_cannot_be_is_a_sentence(bars, grid, words):
 
 
 @pytest.mark.parametrize(("options", "words"), [
+    ({"decide_from": -1}, "decide_from = -1 must be"), ({"decide_from": 1.5}, "decide_from = 1.5"),
+    ({"decide_from": 10_000}, "so that at least two bars follow it"),
     ({"by": "stock"}, "by = 'stock' is unknown; valid: portfolio, symbol"), ({"threads": 0}, "threads = 0"),
     ({"max_combos": True}, "max_combos = True"), ({"cash": -1.0}, "cash = -1.0"), ({"convention": "x"}, "convention")])
 def test_an_option_that_cannot_be_is_a_sentence(bars, options, words):

@@ -48,8 +48,9 @@ ROOMS = {
     # The core: pure, past-only.
     "calendars": Room("calendars", "errors", "exchange_calendars numpy pandas platformdirs"),
     "bars": Room("bars bar_* adjust resample", "errors calendars wording", "numpy pandas", pure=True),
-    "indicators": Room("indicators _indicators", "errors jit", "numpy", pure=True),
-    "strategies": Room("strategies.*", "errors wording bars indicators jit", "numpy pandas", pure=True),
+    "sharing": Room("sharing", "", "numpy", pure=True),
+    "indicators": Room("indicators _indicators", "errors jit sharing", "numpy", pure=True),
+    "strategies": Room("strategies.*", "errors wording bars indicators jit sharing", "numpy pandas", pure=True),
     "rules": Room("rules orders", "errors jit", "numpy", pure=True),
     "alpaca_rules": Room("alpaca_rules alpaca_case alpaca_catalogue alpaca_form alpaca_matrix alpaca_refusals "
                          "order_request", "errors rules", pure=True),
@@ -62,6 +63,9 @@ ROOMS = {
     "backtest": Room("backtesting view result refusals benchmark honesty",
                      "errors wording params bars strategies rules fees safety engine metrics",
                      "numpy pandas", pure=True),
+    "tuning_core": Room("tuning.grid tuning.result tuning.walkforward tuning.resampling tuning.permutation",
+                        "errors wording params bars sharing strategies safety engine metrics overfit backtest",
+                        "numpy pandas", pure=True),
     "exchange": Room("sandbox.orders sandbox.tape sandbox.account sandbox.matching sandbox.admission sandbox.book "
                      "sandbox.replacing sandbox.exchange sandbox.journal sandbox.formats sandbox.wire sandbox.messages "
                      "sandbox.market_data sandbox.timeframes sandbox.series sandbox.prints sandbox.paging "
@@ -69,6 +73,8 @@ ROOMS = {
                      "sandbox.api_trading sandbox.synthetic",
                      "errors params calendars bars rules fees alpaca_rules", "numpy pandas", pure=True),
     # The shell: files, services, processes.
+    "tuning": Room("tuning tuning.*", "errors wording params bars sharing strategies safety engine metrics overfit "
+                   "backtest tuning_core", "numpy pandas"),
     "sandbox": Room("sandbox sandbox.*", "errors wording params calendars bars alpaca_rules exchange",
                     "msgpack numpy pandas requests starlette urllib3 uvicorn"),
     "brokers": Room("brokers brokers.*", "errors wording calendars project alpaca_rules",

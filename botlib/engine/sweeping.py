@@ -38,8 +38,8 @@ from botlib.engine.sessions import advance
 from botlib.engine.state import OUTSIDE
 
 TOP, WORST, SUM, SQUARES, WHOLE = range(5)
-"""Running figures of an account: highest equity, deepest fall from it, sum and sum of squares of bar returns, and trades
-that were taken whole."""
+"""Running figures of an account: highest equity, deepest fall from it, sum and sum of squares of bar returns, and the
+trades that were taken whole."""
 
 FIGURES = 6
 """What `run_signals` gives of each account: total return, mean and variance (ddof 1) of bar returns, maximum drawdown,
@@ -364,7 +364,7 @@ def account(w, entry_next, exit_next, weight, stats, curve):
 
 
 @compiled(nogil=True)
-def run_signals(world, fresh, columns, entries, exits, jobs, points, figures, curves):
+def run_signals(world, fresh, columns, entries, exits, jobs, points, first, figures, curves):
     """Accounts of one symbol, one after the other in one book.
 
     Parameters
@@ -379,6 +379,8 @@ def run_signals(world, fresh, columns, entries, exits, jobs, points, figures, cu
         Rows of ``entries`` and ``exits``.
     points : (J, 4) float64
         Weight, stop loss and take profit in percent (NaN: no such leg), and the first bar that may be decided on.
+    first : int
+        Figures are those of the returns after this bar; no point may decide before it.
     figures : (J, FIGURES) float64
         Filled in, see there.
     curves : (J, T) float64, or (0, 0)
@@ -397,10 +399,11 @@ def run_signals(world, fresh, columns, entries, exits, jobs, points, figures, cu
         stats[TOP] = begun
         n_trades = account(w, entries[jobs[j, 0]], exits[jobs[j, 1]], points[j, 0], stats,
                            curves[j] if len(curves) else none)
-        n = w.bars - 1
-        mean = stats[SUM] / n
-        figures[j, 0], figures[j, 1] = w.equity / begun - 1.0, mean
-        figures[j, 2] = (stats[SQUARES] - n * mean * mean) / (n - 1)
+        n = w.bars - 1 - first
+        figures[j, 0], figures[j, 1], figures[j, 2] = w.equity / begun - 1.0, math.nan, math.nan
+        if n > 1:
+            mean = stats[SUM] / n
+            figures[j, 1], figures[j, 2] = mean, (stats[SQUARES] - n * mean * mean) / (n - 1)
         figures[j, 3], figures[j, 4], figures[j, 5] = stats[WORST], n_trades, n_trades >= 0
     columns[:] = start
     world[0] = fresh[0]

@@ -50,6 +50,7 @@ class SweepResult:
     convention: str
     signal_adjustment: str
     by: str
+    decide_from: int = 0
 
     def __len__(self) -> int:
         return len(self.table)

@@ -35,7 +35,7 @@ _LEGS = ("stop_loss_pct", "take_profit_pct")
 def sweep(bars: Bars, strategy: type, grid: Mapping[str, Iterable[Any]], *, cash: float = 100_000.0,
           risk: Risk = _DEFAULT_RISK, costs: Costs = _DEFAULT_COSTS,
           safety: SafetyControls | None = _DEFAULT_SAFETY, convention: Convention = "broker",
-          signal_adjustment: Adjustment = "split", by: By = "portfolio", equity: bool = False,
+          signal_adjustment: Adjustment = "split", by: By = "portfolio", decide_from: int = 0, equity: bool = False,
           max_combos: int = MAX_COMBOS, threads: int | None = None,
           progress: Callable[[int, int], Any] | None = None) -> SweepResult:
     """Backtest every combination of parameter values.
@@ -58,6 +58,8 @@ def sweep(bars: Bars, strategy: type, grid: Mapping[str, Iterable[Any]], *, cash
     by : str
         "portfolio": one account for all symbols, as `backtest` has it. "symbol": an account for each symbol, as
         ``backtest(bars.select(symbol), …)``.
+    decide_from : int
+        No decision before this bar; the figures are those of what follows it. Bars before it serve for indicators.
     equity : bool
         Keep equity at each close too: 8 bytes a bar, account and point.
     max_combos : int
@@ -88,6 +90,7 @@ def sweep(bars: Bars, strategy: type, grid: Mapping[str, Iterable[Any]], *, cash
     for name, value in (("max_combos", max_combos), *((("threads", threads),) if threads is not None else ())):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise InputError(f"{name} = {value!r} must be a whole number of at least 1.")
+    _check_from(decide_from, bars)
     made = grid_of(strategy, grid, risk, max_combos)
     for limits in {id(r): r for p in made.points for r in p.risks}.values():
         backtesting._check_inputs(bars, made.points[0].strategy, cash, limits, costs, safety, convention,
@@ -95,8 +98,9 @@ def sweep(bars: Bars, strategy: type, grid: Mapping[str, Iterable[Any]], *, cash
     if convention == "broker":
         bars = backtesting._in_name_order(bars)
     run = _Run(bars, float(cash), costs, safety, convention, signal_adjustment,
-               by="symbol" if len(bars.symbols) == 1 else by, equity=equity, points=len(made.table))
-    cores = threads or len(os.sched_getaffinity(0))
+               by="symbol" if len(bars.symbols) == 1 else by, decide_from=decide_from, equity=equity,
+               points=len(made.table))
+    cores = threads or cores_here()
     done, total = 0, sum(len(p.rows) for p in made.points)
     waiting: deque[Future[int]] = deque()
     with ThreadPoolExecutor(cores, thread_name_prefix="botlib sweep") as pool:
@@ -118,16 +122,33 @@ def sweep(bars: Bars, strategy: type, grid: Mapping[str, Iterable[Any]], *, cash
     return SweepResult(strategy=strategy, table=made.table, impossible=tuple(made.impossible),
                        accounts=bars.symbols if run.by == "symbol" else ("portfolio",), figures=run.figures,
                        equity=run.equity, bars=bars, cash=float(cash), risk=risk, costs=costs, safety=safety,
-                       convention=convention, signal_adjustment=signal_adjustment, by=run.by)
+                       convention=convention, signal_adjustment=signal_adjustment, by=run.by,
+                       decide_from=decide_from)
+
+
+def cores_here() -> int:
+    """Cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS, Windows
+        return os.cpu_count() or 1
+
+
+def _check_from(decide_from: Any, bars: Any) -> None:
+    most = len(bars) - 3 if isinstance(bars, Bars) else 0  # two returns make a Sharpe ratio
+    if isinstance(decide_from, bool) or not isinstance(decide_from, int) or not 0 <= decide_from <= max(most, 0):
+        raise InputError(f"decide_from = {decide_from!r} must be a bar's number from 0 to {most:,}, so that at least "
+                         "two bars follow it.")
 
 
 class _Run:
     """What the accounts of one sweep have in common, and where their figures go."""
 
     def __init__(self, bars: Bars, cash: float, costs: Costs, safety: SafetyControls | None, convention: str,
-                 signal_adjustment: str, *, by: str, equity: bool, points: int) -> None:
+                 signal_adjustment: str, *, by: str, decide_from: int, equity: bool, points: int) -> None:
         self.bars, self.cash, self.costs, self.safety = bars, cash, costs, safety
         self.convention, self.signal_adjustment, self.by = convention, signal_adjustment, by
+        self.decide_from = decide_from
         accounts = len(bars.symbols) if by == "symbol" else 1
         self.figures = np.full((accounts, points, 4), np.nan)
         self.equity = np.full((accounts, points, len(bars)), np.nan) if equity else None
@@ -156,6 +177,10 @@ class _Run:
         """A symbol's own bars, and their rows among all where they are not all."""
         own: Bars = self.bars.memo(("alone", symbol), partial(self.bars.select, symbol))
         return own, None if len(own) == len(self.bars) else self.bars.index.get_indexer(own.index)
+
+    def _first(self, own: Bars) -> int:
+        """The first bar of these that may be decided on."""
+        return int(own.index.searchsorted(self.bars.index[self.decide_from])) if self.decide_from else 0
 
     # --- decisions ----------------------------------------------------------------------------------------------------
 
@@ -204,13 +229,15 @@ class _Run:
                 strategy, risk = templates[key]
                 table = np.array(jobs)
                 warmups, which = np.unique(table[:, -1], return_inverse=True)
-                table[:, -1] = np.array([max(w, own_warmup(own, int(w)).get(0, 0)) for w in warmups])[which]
+                first = self._first(own)
+                table[:, -1] = np.array([max(first, w, own_warmup(own, int(w)).get(0, 0)) for w in warmups])[which]
                 for part in np.array_split(table, min(cores, len(jobs))):
                     yield self._part(own, strategy, risk, index, part, n, rows)
 
     def _part(self, own: Bars, strategy: Any, risk: Risk, index: _Indices, jobs: np.ndarray, account: int,
               rows: np.ndarray | None) -> Callable[[], int]:
         book = account_book(own, strategy, self.cash, risk, self.costs, self.safety, self.convention)
+        first = self._first(own)
 
         def work() -> int:
             entries, exits = index.made()
@@ -218,7 +245,7 @@ class _Run:
             curves = np.empty((len(jobs), len(own))) if self.equity is not None else np.empty((0, 0))
             while True:
                 run_signals(book.world, book.world.copy(), book.columns, entries, exits, jobs[:, 1:3].astype(np.int64),
-                            np.ascontiguousarray(jobs[:, 3:]), figures, curves)
+                            np.ascontiguousarray(jobs[:, 3:]), first, figures, curves)
                 if figures[:, 5].all():
                     break
                 book.grow()
@@ -250,7 +277,7 @@ class _Run:
         if targets is None:
             found = backtest(bars, strategy, cash=self.cash, risk=risk, costs=self.costs, safety=self.safety,
                              convention=self.convention, signal_adjustment=self.signal_adjustment,  # type: ignore[arg-type]
-                             quiet=True)
+                             quiet=True, decide_from=self._first(bars))
             book = found.book
         else:
             book = account_book(bars, strategy, self.cash, risk, self.costs, self.safety, self.convention)
@@ -262,8 +289,9 @@ class _Run:
                     targets = targets.copy()
                     targets[:late[0]] = np.nan
             targets.flags.writeable = False
+            book.world["first_decision"] = max(int(book["first_decision"]), self._first(bars))
             engine.run_targets(book, targets)
-        curve = curve_statistics(book.equity_curve, bars.periods_per_year)
+        curve = curve_statistics(book.equity_curve[self._first(bars):], bars.periods_per_year)
         self.figures[account, row] = (100.0 * curve.total_return, curve.sharpe, 100.0 * curve.max_drawdown,
                                       book["n_trades"])
         if self.equity is not None:
