@@ -216,19 +216,26 @@ def _taken(init: Any) -> tuple[inspect.Parameter, ...]:
 
 def check_parameters(strategy: Any) -> None:
     """Raise `InputError` for a parameter of the wrong type or out of its range; numpy scalars become plain numbers."""
-    for field in parameters(strategy):
-        label = f"{type(strategy).__name__}.{field.name}"
-        value = getattr(strategy, field.name)
-        plain = _checked_type(label, value, allowed_kinds(field, type(strategy)))
-        if plain is not value:
-            object.__setattr__(strategy, field.name, plain)
-        low, high = field.metadata.get("low"), field.metadata.get("high")
+    for name, kinds, low, high in _limits(type(strategy)):
+        value = plain = getattr(strategy, name)
+        if type(value) not in kinds:
+            plain = _checked_type(f"{type(strategy).__name__}.{name}", value, kinds)
+            if plain is not value:
+                object.__setattr__(strategy, name, plain)
+        if not isinstance(plain, int | float):
+            continue
         if isinstance(plain, float) and not math.isfinite(plain):
-            raise InputError(f"{label} = {value!r}: it must be a finite number.")
-        below = low is not None and isinstance(plain, (int, float)) and plain < low
-        above = high is not None and isinstance(plain, (int, float)) and plain > high
-        if below or above:
-            raise InputError(f"{label} = {value!r} is out of range: valid is {range_text(low, high)}.")
+            raise InputError(f"{type(strategy).__name__}.{name} = {value!r}: it must be a finite number.")
+        if (low is not None and plain < low) or (high is not None and plain > high):
+            raise InputError(f"{type(strategy).__name__}.{name} = {value!r} is out of range: valid is "
+                             f"{range_text(low, high)}.")
+
+
+@lru_cache(maxsize=64)
+def _limits(cls: type) -> tuple[tuple[str, tuple[Any, ...], Any, Any], ...]:
+    """(name, kinds, low, high) of each parameter; a sweep makes thousands of one class."""
+    return tuple((f.name, allowed_kinds(f, cls), f.metadata.get("low"), f.metadata.get("high"))
+                 for f in parameters(cls))
 
 
 def range_text(low: float | None, high: float | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,20 +21,17 @@ MAX_COMBOS = 100_000
 
 @dataclass(frozen=True)
 class Point:
-    """One strategy with its parameters, and the points of the grid that use it, each with a risk of its own.
+    """One strategy with its parameters.
 
     Attributes
     ----------
     strategy : object
-    rows : list of int
-        Numbers of the points in the grid.
-    risks : list of Risk
-        Of each.
+    rows : (K,) int64
+        Numbers in the grid of the points that use it, one with each of the grid's risks.
     """
 
     strategy: Any
-    rows: list[int] = field(default_factory=list)
-    risks: list[Risk] = field(default_factory=list)
+    rows: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -47,13 +44,19 @@ class Grid:
         A row a point, a column a parameter, in the order of the grid.
     points : list of Point
         The possible ones, by strategy.
+    risks : list of Risk
+        K of them.
     impossible : list of (int, str)
         Numbers of points that the strategy itself refuses, and its words.
     """
 
     table: pd.DataFrame
     points: list[Point]
+    risks: list[Risk]
     impossible: list[tuple[int, str]]
+
+    def __len__(self) -> int:
+        return len(self.points) * len(self.risks)
 
 
 def grid_of(strategy: type, grid: Mapping[str, Iterable[Any]], risk: Risk, max_combos: int) -> Grid:
@@ -86,10 +89,16 @@ def grid_of(strategy: type, grid: Mapping[str, Iterable[Any]], risk: Risk, max_c
         raise InputError(f"grid: {count:,} combinations ({sizes}) are more than max_combos = {max_combos:,}; take "
                          f"fewer values, or say max_combos={count} if you can wait for them.")
     _check_alone(strategy, values, own, risk)
-    table = pd.DataFrame(list(itertools.product(*values.values())), columns=list(values), dtype=object)
-    table = table.infer_objects()
-    table.index.name = "combo"
-    return Grid(table, *_points(strategy, values, own, risk))
+    return Grid(_table(values, count), *_points(strategy, values, own, risk))
+
+
+def _table(values: Mapping[str, Sequence[Any]], count: int) -> pd.DataFrame:
+    columns, every = {}, count
+    for name, given in values.items():
+        every //= len(given)
+        column = pd.Series(given, dtype=object).infer_objects()
+        columns[name] = column.array.take(np.arange(count) // every % len(given))
+    return pd.DataFrame(columns, index=pd.RangeIndex(count, name="combo"))
 
 
 def _mapping(grid: Any) -> Mapping[str, Iterable[Any]]:
@@ -134,47 +143,33 @@ def _risk(risk: Risk, changes: Mapping[str, Any]) -> Risk:
 
 
 def _points(strategy: type, values: Mapping[str, Sequence[Any]], own: set[str],
-            risk: Risk) -> tuple[list[Point], list[tuple[int, str]]]:
+            risk: Risk) -> tuple[list[Point], list[Risk], list[tuple[int, str]]]:
+    mine, others = [n for n in values if n in own], [n for n in values if n not in own]
+    numbers = np.arange(math.prod(len(v) for v in values.values())).reshape([len(v) for v in values.values()])
     names = list(values)
-    mine, others = [n for n, name in enumerate(names) if name in own], [n for n, name in enumerate(names)
-                                                                       if name not in own]
-    risks: dict[tuple[Any, ...], Risk] = {}
-    made: dict[tuple[Any, ...], Point | str] = {}
-    impossible: list[tuple[int, str]] = []
-    for row, combo in enumerate(itertools.product(*values.values())):
-        key = tuple(combo[n] for n in mine)
-        if key not in made:
-            try:
-                made[key] = Point(strategy(**{names[n]: combo[n] for n in mine}))
-            except InputError as error:
-                made[key] = str(error)
-        point = made[key]
-        if isinstance(point, str):
-            impossible.append((row, point))
+    numbers = numbers.transpose([names.index(name) for name in (*mine, *others)])
+    numbers = numbers.reshape(math.prod(len(values[name]) for name in mine), -1)
+    risks = [_risk(risk, dict(zip(others, combo, strict=True)))
+             for combo in itertools.product(*(values[name] for name in others))]
+    points, impossible, alive = [], [], {name: set[Any]() for name in mine}
+    for combo, rows in zip(itertools.product(*(values[name] for name in mine)), numbers, strict=True):
+        try:
+            points.append(Point(strategy(**dict(zip(mine, combo, strict=True))), rows))
+        except InputError as error:
+            impossible += [(int(row), str(error)) for row in rows]
             continue
-        limits = tuple(combo[n] for n in others)
-        if limits not in risks:
-            risks[limits] = _risk(risk, {names[n]: combo[n] for n in others})
-        point.rows.append(row)
-        point.risks.append(risks[limits])
-    points = [point for point in made.values() if isinstance(point, Point)]
+        for name, value in zip(mine, combo, strict=True):
+            alive[name].add(value)
+    impossible.sort()
     if not points:
         raise InputError(f"grid: none of the {len(impossible):,} combinations is possible; the first: "
                          f"{impossible[0][1]}")
-    _refuse_dead_values(names, values, points, impossible, mine)
-    return points, impossible
-
-
-def _refuse_dead_values(names: list[str], values: Mapping[str, Sequence[Any]], points: list[Point],
-                        impossible: list[tuple[int, str]], mine: list[int]) -> None:
-    """A value that no point can have is a slip, not a corner of the grid."""
-    for n in mine:
-        name = names[n]
-        alive = {getattr(point.strategy, name) for point in points}
+    for name in mine:  # a value that no point can have is a slip, not a corner of the grid
         for value in values[name]:
-            if value not in alive:
+            if value not in alive[name]:
                 words = next(text for row, text in impossible if _at(values, row)[name] == value)
                 raise InputError(f"grid: {name} = {value!r} is not possible in any combination: {words}")
+    return points, risks, impossible
 
 
 def _at(values: Mapping[str, Sequence[Any]], row: int) -> dict[str, Any]:

@@ -89,8 +89,14 @@ class SweepResult:
         mean = values.mean(axis=0)  # NaN where any account has none
         if np.isnan(mean).all():
             raise DataError(f"{metric} is defined at none of the {len(self):,} points: nothing was traded, perhaps.")
-        return dict(self.table.iloc[int(np.nanargmax(mean))])
+        row = int(np.nanargmax(mean))
+        return {name: _plain(column.iloc[row]) for name, column in self.table.items()}
 
     def __repr__(self) -> str:
         return (f"SweepResult({self.strategy.__name__}, {len(self):,} points of {', '.join(self.table.columns)}, "
                 f"{len(self.accounts)} accounts)")
+
+
+def _plain(value: Any) -> Any:
+    """A parameter as Python's own."""
+    return value.item() if isinstance(value, np.generic) else value

@@ -22,7 +22,7 @@ from botlib.params import Costs, Risk
 from botlib.safety import SafetyControls
 from botlib.sharing import Memo, Shared, Signals, shared_bars
 from botlib.strategies.base import own_warmup
-from botlib.tuning.grid import MAX_COMBOS, Point, grid_of
+from botlib.tuning.grid import MAX_COMBOS, Grid, Point, grid_of
 from botlib.tuning.result import SweepResult
 
 By = Literal["portfolio", "symbol"]
@@ -92,20 +92,20 @@ def sweep(bars: Bars, strategy: type, grid: Mapping[str, Iterable[Any]], *, cash
             raise InputError(f"{name} = {value!r} must be a whole number of at least 1.")
     _check_from(decide_from, bars)
     made = grid_of(strategy, grid, risk, max_combos)
-    for limits in {id(r): r for p in made.points for r in p.risks}.values():
+    for limits in made.risks:
         backtesting._check_inputs(bars, made.points[0].strategy, cash, limits, costs, safety, convention,
                                   signal_adjustment)
     if convention == "broker":
         bars = backtesting._in_name_order(bars)
     run = _Run(bars, float(cash), costs, safety, convention, signal_adjustment,
                by="symbol" if len(bars.symbols) == 1 else by, decide_from=decide_from, equity=equity,
-               points=len(made.table))
+               grid=made)
     cores = threads or cores_here()
-    done, total = 0, sum(len(p.rows) for p in made.points)
+    done, total = 0, len(made)
     waiting: deque[Future[int]] = deque()
     with ThreadPoolExecutor(cores, thread_name_prefix="botlib sweep") as pool:
         try:
-            for work in run.batches(made.points, cores):
+            for work in run.batches(cores):
                 waiting.append(pool.submit(work))
                 while len(waiting) > 4 * cores * len(bars.symbols):
                     done += waiting.popleft().result()
@@ -145,10 +145,10 @@ class _Run:
     """What the accounts of one sweep have in common, and where their figures go."""
 
     def __init__(self, bars: Bars, cash: float, costs: Costs, safety: SafetyControls | None, convention: str,
-                 signal_adjustment: str, *, by: str, decide_from: int, equity: bool, points: int) -> None:
+                 signal_adjustment: str, *, by: str, decide_from: int, equity: bool, grid: Grid) -> None:
         self.bars, self.cash, self.costs, self.safety = bars, cash, costs, safety
         self.convention, self.signal_adjustment, self.by = convention, signal_adjustment, by
-        self.decide_from = decide_from
+        self.decide_from, self.grid, points = decide_from, grid, len(grid.table)
         accounts = len(bars.symbols) if by == "symbol" else 1
         self.figures = np.full((accounts, points, 4), np.nan)
         self.equity = np.full((accounts, points, len(bars)), np.nan) if equity else None
@@ -156,11 +156,11 @@ class _Run:
         self._shared: Bars | None = shared_bars(seen, Memo())
         self._plain = 0
 
-    def batches(self, points: Sequence[Point], cores: int) -> Iterator[Callable[[], int]]:
+    def batches(self, cores: int) -> Iterator[Callable[[], int]]:
         """Pieces of work, each of which returns how many points it finished (counted for the last account only)."""
         pending: list[tuple[Point, Signals]] = []
         rows: set[int] = set()
-        for point in points:
+        for point in self.grid.points:
             signals = self._signals(point)
             if isinstance(signals, Signals):
                 pending.append((point, signals))
@@ -207,32 +207,24 @@ class _Run:
         """Accounts of each symbol, in as many parts as there are cores."""
         entries, exits = ({id(x): x for x in found} for found in (
             [s.entries for _, s in pending], [s.exits for _, s in pending]))
-        entry_row = {one: n for n, one in enumerate(entries)}
-        exit_row = {one: n for n, one in enumerate(exits)}
-        groups: dict[tuple[Any, ...], list[tuple[float, ...]]] = {}
-        templates: dict[tuple[Any, ...], tuple[Any, Risk]] = {}
-        kinds: dict[int, tuple[Any, ...]] = {}  # what tells the books of risks apart
-        for point, signals in pending:
-            warmup = backtesting.warmup_bars(point.strategy)
-            i, k = entry_row[id(signals.entries)], exit_row[id(signals.exits)]
-            for row, risk in zip(point.rows, point.risks, strict=True):
-                key = kinds.get(id(risk))
-                if key is None:
-                    key = kinds[id(risk)] = tuple((n, v) for n, v in risk if n not in _LEGS)
-                templates.setdefault(key, (point.strategy, risk))
-                groups.setdefault(key, []).append((row, i, k, signals.weight, _leg(risk.stop_loss_pct),
-                                                   _leg(risk.take_profit_pct), warmup))
+        entry_row, exit_row = ({one: n for n, one in enumerate(found)} for found in (entries, exits))
+        each = [(entry_row[id(s.entries)], exit_row[id(s.exits)], s.weight, backtesting.warmup_bars(p.strategy))
+                for p, s in pending]
+        rows_of, strategy = np.array([p.rows for p, _ in pending]), pending[0][0].strategy
+        legs = np.array([[_leg(r.stop_loss_pct), _leg(r.take_profit_pct)] for r in self.grid.risks])
+        groups: dict[tuple[Any, ...], list[int]] = {}  # risks that differ in their legs only share a book
+        for k, risk in enumerate(self.grid.risks):
+            groups.setdefault(tuple((n, v) for n, v in risk if n not in _LEGS), []).append(k)
+        tables = {ks[0]: _jobs(rows_of[:, ks], np.array(each), legs[ks]) for ks in groups.values()}
         for n, symbol in enumerate(self.bars.symbols):
             own, rows = self._alone(symbol)
             index = _Indices(entries.values(), exits.values(), n, rows)
-            for key, jobs in groups.items():
-                strategy, risk = templates[key]
-                table = np.array(jobs)
-                warmups, which = np.unique(table[:, -1], return_inverse=True)
-                first = self._first(own)
-                table[:, -1] = np.array([max(first, w, own_warmup(own, int(w)).get(0, 0)) for w in warmups])[which]
-                for part in np.array_split(table, min(cores, len(jobs))):
-                    yield self._part(own, strategy, risk, index, part, n, rows)
+            for k, table in tables.items():
+                jobs, first = table.copy(), self._first(own)
+                warmups, which = np.unique(jobs[:, -1], return_inverse=True)
+                jobs[:, -1] = np.array([max(first, w, own_warmup(own, int(w)).get(0, 0)) for w in warmups])[which]
+                for part in np.array_split(jobs, min(cores, len(jobs))):
+                    yield self._part(own, strategy, self.grid.risks[k], index, part, n, rows)
 
     def _part(self, own: Bars, strategy: Any, risk: Risk, index: _Indices, jobs: np.ndarray, account: int,
               rows: np.ndarray | None) -> Callable[[], int]:
@@ -267,7 +259,7 @@ class _Run:
     # --- any targets --------------------------------------------------------------------------------------------------
 
     def _plain_work(self, point: Point, targets: np.ndarray | None) -> Iterator[Callable[[], int]]:
-        for row, risk in zip(point.rows, point.risks, strict=True):
+        for row, risk in zip(point.rows.tolist(), self.grid.risks, strict=True):
             for n in range(len(self.figures)):
                 yield partial(self._one, point.strategy, targets, risk, row, n)
 
@@ -322,6 +314,18 @@ class _Indices:
             flags = np.asarray(one)[:, self._column]
             next_true(np.ascontiguousarray(flags if self._rows is None else flags[self._rows]), out[k])
         return out
+
+
+def _jobs(rows: np.ndarray, each: np.ndarray, legs: np.ndarray) -> np.ndarray:
+    """(P * K, 7): a point's number, its rows of entries and exits, weight, stop loss, take profit, warm-up.
+
+    Of ``rows`` (P, K), what each strategy has of its own (P, 4), and ``legs`` (K, 2).
+    """
+    jobs = np.empty((*rows.shape, 7))
+    jobs[:, :, 0] = rows
+    jobs[:, :, [1, 2, 3, 6]] = each[:, None]
+    jobs[:, :, 4:6] = legs
+    return jobs.reshape(-1, 7)
 
 
 def _leg(pct: float | None) -> float:
