@@ -125,10 +125,10 @@ class Strategy:
 
     def __init__(self) -> None:
         # A dataclass brings its own __init__: only a class that is none comes here.
-        check_class(type(self))
+        check_class(_kind(self))
 
     def __post_init__(self) -> None:
-        check_class(type(self))
+        check_class(_kind(self))
         check_parameters(self)
 
     @property
@@ -141,7 +141,12 @@ class Strategy:
         raise NotImplementedError(f"{type(self).__name__} defines no targets(bars).")
 
 
-def check_class(cls: type) -> None:
+def _kind(strategy: Any) -> Any:
+    return type(strategy)
+
+
+@lru_cache(maxsize=64)
+def check_class(cls: Any) -> None:
     """Raise `StrategyError` unless ``cls`` can be a strategy: it has targets or on_bar, a unit and a warm-up, and its
     parameters, if any, are fields of a frozen dataclass."""
     name = cls.__name__
@@ -154,7 +159,7 @@ def check_class(cls: type) -> None:
         if cls.__init__ not in (Strategy.__init__, object.__init__):  # type: ignore[misc]
             raise StrategyError(f"{name} has an __init__ of its own, which hides its parameters: write them as fields, "
                                 f"'lookback: int = param(20)', and @dataclass(frozen=True) above 'class {name}'.")
-    elif not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+    elif not cls.__dataclass_params__.frozen:  # type: ignore[union-attr]
         raise StrategyError(f"{name} is not frozen: write @dataclass(frozen=True) above 'class {name}'.")
     gives_targets = getattr(cls, "targets", Strategy.targets) is not Strategy.targets
     if not gives_targets and not hasattr(cls, "on_bar"):
@@ -216,7 +221,8 @@ def _taken(init: Any) -> tuple[inspect.Parameter, ...]:
 
 def check_parameters(strategy: Any) -> None:
     """Raise `InputError` for a parameter of the wrong type or out of its range; numpy scalars become plain numbers."""
-    for name, kinds, low, high in _limits(type(strategy)):
+    cls: Any = type(strategy)
+    for name, kinds, low, high in _limits(cls):
         value = plain = getattr(strategy, name)
         if type(value) not in kinds:
             plain = _checked_type(f"{type(strategy).__name__}.{name}", value, kinds)
@@ -232,7 +238,7 @@ def check_parameters(strategy: Any) -> None:
 
 
 @lru_cache(maxsize=64)
-def _limits(cls: type) -> tuple[tuple[str, tuple[Any, ...], Any, Any], ...]:
+def _limits(cls: Any) -> tuple[tuple[str, tuple[Any, ...], Any, Any], ...]:
     """(name, kinds, low, high) of each parameter; a sweep makes thousands of one class."""
     return tuple((f.name, allowed_kinds(f, cls), f.metadata.get("low"), f.metadata.get("high"))
                  for f in parameters(cls))

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -40,8 +41,8 @@ class Grid:
 
     Attributes
     ----------
-    table : DataFrame
-        A row a point, a column a parameter, in the order of the grid.
+    values : dict of list
+        By name; a point is a combination of them, the last name changing fastest.
     points : list of Point
         The possible ones, by strategy.
     risks : list of Risk
@@ -50,13 +51,23 @@ class Grid:
         Numbers of points that the strategy itself refuses, and its words.
     """
 
-    table: pd.DataFrame
+    values: dict[str, list[Any]]
     points: list[Point]
     risks: list[Risk]
     impossible: list[tuple[int, str]]
 
     def __len__(self) -> int:
-        return len(self.points) * len(self.risks)
+        return math.prod(len(v) for v in self.values.values())
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """(M, parameters): a row a point."""
+        columns, every = {}, len(self)
+        for name, given in self.values.items():
+            every //= len(given)
+            column = pd.Series(given, dtype=object).infer_objects()
+            columns[name] = column.array.take(np.arange(len(self)) // every % len(given))
+        return pd.DataFrame(columns, index=pd.RangeIndex(len(self), name="combo"))
 
 
 def grid_of(strategy: type, grid: Mapping[str, Iterable[Any]], risk: Risk, max_combos: int) -> Grid:
@@ -89,16 +100,7 @@ def grid_of(strategy: type, grid: Mapping[str, Iterable[Any]], risk: Risk, max_c
         raise InputError(f"grid: {count:,} combinations ({sizes}) are more than max_combos = {max_combos:,}; take "
                          f"fewer values, or say max_combos={count} if you can wait for them.")
     _check_alone(strategy, values, own, risk)
-    return Grid(_table(values, count), *_points(strategy, values, own, risk))
-
-
-def _table(values: Mapping[str, Sequence[Any]], count: int) -> pd.DataFrame:
-    columns, every = {}, count
-    for name, given in values.items():
-        every //= len(given)
-        column = pd.Series(given, dtype=object).infer_objects()
-        columns[name] = column.array.take(np.arange(count) // every % len(given))
-    return pd.DataFrame(columns, index=pd.RangeIndex(count, name="combo"))
+    return Grid(values, *_points(strategy, values, own, risk))
 
 
 def _mapping(grid: Any) -> Mapping[str, Iterable[Any]]:

@@ -12,6 +12,7 @@ from botlib.bars import Bars
 from botlib.errors import DataError, InputError, nearest
 from botlib.params import Costs, Risk
 from botlib.safety import SafetyControls
+from botlib.tuning.grid import Grid
 
 METRICS = ("total_return_pct", "sharpe", "max_drawdown_pct", "trades")
 """Figures of each account at each point, as `botlib.metrics` defines them."""
@@ -24,8 +25,8 @@ class SweepResult:
     Attributes
     ----------
     strategy : class
-    table : DataFrame
-        (M, parameters): the points, by number (``combo``), in the order of the grid.
+    grid : Grid
+        The points.
     impossible : tuple of (int, str)
         Points that the strategy refuses, and its words; their figures are NaN.
     accounts : tuple of str
@@ -37,7 +38,7 @@ class SweepResult:
     """
 
     strategy: type
-    table: pd.DataFrame
+    grid: Grid
     impossible: tuple[tuple[int, str], ...]
     accounts: tuple[str, ...]
     figures: np.ndarray
@@ -52,8 +53,13 @@ class SweepResult:
     by: str
     decide_from: int = 0
 
+    @property
+    def table(self) -> pd.DataFrame:
+        """(M, parameters): the points, by number (``combo``), in the order of the grid."""
+        return self.grid.table
+
     def __len__(self) -> int:
-        return len(self.table)
+        return len(self.grid)
 
     def metric(self, name: str) -> np.ndarray:
         """(accounts, M) of one figure."""
@@ -93,7 +99,7 @@ class SweepResult:
         return {name: _plain(column.iloc[row]) for name, column in self.table.items()}
 
     def __repr__(self) -> str:
-        return (f"SweepResult({self.strategy.__name__}, {len(self):,} points of {', '.join(self.table.columns)}, "
+        return (f"SweepResult({self.strategy.__name__}, {len(self):,} points of {', '.join(self.grid.values)}, "
                 f"{len(self.accounts)} accounts)")
 
 

@@ -101,7 +101,7 @@ def sweep(bars: Bars, strategy: type, grid: Mapping[str, Iterable[Any]], *, cash
                by="symbol" if len(bars.symbols) == 1 else by, decide_from=decide_from, equity=equity,
                grid=made)
     cores = threads or cores_here()
-    done, total = 0, len(made)
+    done, total = 0, len(made.points) * len(made.risks)
     waiting: deque[Future[int]] = deque()
     with ThreadPoolExecutor(cores, thread_name_prefix="botlib sweep") as pool:
         try:
@@ -119,7 +119,7 @@ def sweep(bars: Bars, strategy: type, grid: Mapping[str, Iterable[Any]], *, cash
             for one in waiting:
                 one.cancel()
             raise
-    return SweepResult(strategy=strategy, table=made.table, impossible=tuple(made.impossible),
+    return SweepResult(strategy=strategy, grid=made, impossible=tuple(made.impossible),
                        accounts=bars.symbols if run.by == "symbol" else ("portfolio",), figures=run.figures,
                        equity=run.equity, bars=bars, cash=float(cash), risk=risk, costs=costs, safety=safety,
                        convention=convention, signal_adjustment=signal_adjustment, by=run.by,
@@ -148,7 +148,7 @@ class _Run:
                  signal_adjustment: str, *, by: str, decide_from: int, equity: bool, grid: Grid) -> None:
         self.bars, self.cash, self.costs, self.safety = bars, cash, costs, safety
         self.convention, self.signal_adjustment, self.by = convention, signal_adjustment, by
-        self.decide_from, self.grid, points = decide_from, grid, len(grid.table)
+        self.decide_from, self.grid, points = decide_from, grid, len(grid)
         accounts = len(bars.symbols) if by == "symbol" else 1
         self.figures = np.full((accounts, points, 4), np.nan)
         self.equity = np.full((accounts, points, len(bars)), np.nan) if equity else None
