@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from botlib.session.summary import LiveTradingSummary
     from botlib.session_config import LiveParams, SessionParams
     from botlib.strategies import Blend, Strategy, param, targets_from_signals
+    from botlib.tuning.sweep import sweep
     from botlib.view import View
 
 __version__ = "0.1.0"
@@ -41,7 +42,7 @@ _HOMES = {
     "backtest": "backtesting", "buy": "orders", "cancel": "orders", "check_honesty": "honesty",
     "param": "strategies", "run_live_paper_trading": "live", "run_live_real_trading": "live",
     "save_backtest": "result_file", "save_session": "result_file", "sell": "orders",
-    "start_session": "live", "targets_from_signals": "strategies",
+    "start_session": "live", "sweep": "tuning.sweep", "targets_from_signals": "strategies",
 }
 _MODULES = ("brokers", "explore", "indicators", "metrics", "panel", "providers", "report", "rules", "sandbox",
             "strategies")

@@ -2,7 +2,7 @@
 
 Calls what any user calls: `Bars`, `backtest` and a strategy of ten lines around the shipped one. Timed from `Bars` in
 memory to array-backed equity, trades and all metrics; ``--tables`` builds every table too, ``--from-frame`` times the
-checked way in from a data frame instead.
+checked way in from a data frame instead. A sweep is timed from the files' arrays to the figures of every account.
 """
 
 from __future__ import annotations
@@ -62,6 +62,16 @@ def run(bars: botlib.Bars, convention: str, tables: bool) -> contest.Outcome:
     return int(metrics["trades"]), metrics["final_equity"]
 
 
+def search(bars: botlib.Bars, convention: str) -> contest.Outcome:
+    """Every combination on every symbol, by itself."""
+    grid = {"rsi_period": contest.PERIODS, "oversold": contest.OVERSOLDS, "overbought": contest.OVERBOUGHTS,
+            "stop_loss_pct": [100 * stop for stop in contest.STOPS]}
+    result = botlib.sweep(bars, Contestant, grid, cash=contest.CASH, risk=RISK, costs=COSTS, safety=None,
+                          convention=convention, by="symbol")
+    figures = result.figures.reshape(-1, 4)
+    return contest.outcome(figures / [100.0, 1.0, 100.0, 1.0])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--convention", choices=["textbook", "broker"], default="textbook")
@@ -73,6 +83,8 @@ def main() -> None:
         if options.from_frame:
             frame = long_frame(name)
             return lambda: (0, float(botlib.Bars.from_frame(frame, calendar=None).close[-1].sum()))
+        if contest.is_sweep(name):
+            return lambda: search(bars_of(name), options.convention)
         bars = bars_of(name)
         return lambda: run(bars, options.convention, options.tables)
 

@@ -11,6 +11,7 @@ after the entry on. Signals fill at the next open, 2 bps slippage and 5 bps comm
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import platform
@@ -35,9 +36,25 @@ POSITION = 0.10
 COMMISSION = 0.0005
 SLIPPAGE = 0.0002
 
-DATA_SETS = {"w1-d": "d1", "w1-real": "real", "w1-m": "m1", "w3": "d500"}
+# A sweep is each of these combinations on each symbol, an account of its own every time; the last changes fastest.
+PERIODS = (6, 8, 10, 12, 14, 16, 18, 20, 22, 24)
+OVERSOLDS = (20.0, 25.0, 30.0, 35.0, 40.0)
+OVERBOUGHTS = (60.0, 65.0, 70.0, 75.0)
+STOPS = (0.02, 0.03, 0.05, 0.08, 0.10)
+GRID = tuple(itertools.product(PERIODS, OVERSOLDS, OVERBOUGHTS, STOPS))
 
-Outcome = tuple[int, float]  # closed trades, equity at the last close
+DATA_SETS = {"w1-d": "d1", "w1-real": "real", "w1-m": "m1", "w2-d": "d5", "w2-m": "m1", "w3": "d500"}
+
+Outcome = tuple[int, float]  # closed trades, equity at the last close; of a sweep their sum and their mean
+
+
+def is_sweep(name: str) -> bool:
+    return name.startswith("w2")
+
+
+def outcome(figures: np.ndarray) -> Outcome:
+    """Of a sweep: (accounts, 4), total return as a fraction first and closed trades last."""
+    return int(figures[:, 3].sum()), CASH * (1.0 + float(figures[:, 0].mean()))
 
 
 @dataclass(frozen=True)
@@ -94,13 +111,14 @@ def wilder_rsi(close: np.ndarray, period: int = RSI_PERIOD) -> np.ndarray:
     return (100 * gain / (gain + loss)).to_numpy()
 
 
-def signals(close: np.ndarray, rsi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def signals(close: np.ndarray, rsi: np.ndarray, oversold: float | np.ndarray = OVERSOLD,
+            overbought: float | np.ndarray = OVERBOUGHT) -> tuple[np.ndarray, np.ndarray]:
     """Entry and exit conditions at each close; works along the first axis of (T,) or (T, N)."""
     rising = np.zeros(close.shape, bool)
     rising[LOOKBACK:] = close[LOOKBACK:] > close[:-LOOKBACK]
-    leave = rsi > OVERBOUGHT
+    leave = rsi > overbought
     leave[:LOOKBACK] = False
-    return (rsi < OVERSOLD) & rising, leave
+    return (rsi < oversold) & rising, leave
 
 
 def peak_memory_mb() -> float:

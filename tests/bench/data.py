@@ -5,6 +5,7 @@ as (bars, symbols) float64:
 
     d1     one synthetic stock, 2,500 daily bars
     m1     one synthetic stock, 200,000 one-minute bars of regular sessions
+    d5     AAPL, IBM and MSFT of that package and two synthetic stocks, 2,500 daily bars
     d500   500 synthetic stocks that share a market factor, 2,500 daily bars
     real   AAPL, adjusted, its last 2,500 daily bars in the package bokeh_sampledata (left out where that is missing)
 
@@ -25,6 +26,7 @@ DAYS = 2_500
 MINUTES = 200_000
 SESSION = 390  # minutes of a regular session
 YEAR = 252
+SETS = ("d1", "m1", "d5", "d500", "real")
 
 
 @dataclass(frozen=True)
@@ -96,22 +98,24 @@ def session_minutes(count: int) -> np.ndarray:
     return (opens + np.arange(SESSION) * np.timedelta64(1, "m")).ravel()[:count]
 
 
-def real_aapl() -> tuple[np.ndarray, np.ndarray]:
-    """AAPL adjusted by its adjusted close, rounded to 4 decimals; high and low widened where rounding crossed them."""
-    from bokeh_sampledata.stocks import AAPL
+def real_stock(symbol: str) -> tuple[np.ndarray, np.ndarray]:
+    """A stock adjusted by its adjusted close, rounded to 4 decimals; high and low widened where rounding crossed
+    them."""
+    from bokeh_sampledata import stocks
 
-    raw = {name: np.array(AAPL[name], float) for name in (*FIELDS, "adj_close")}
+    found = getattr(stocks, symbol)
+    raw = {name: np.array(found[name], float) for name in (*FIELDS, "adj_close")}
     factor = raw["adj_close"] / raw["close"]
     prices = {name: np.round(raw[name] * factor, 4)[-DAYS:] for name in FIELDS[:4]}
     body = (prices["open"], prices["close"])
     prices["high"] = np.maximum.reduce([prices["high"], *body])
     prices["low"] = np.minimum.reduce([prices["low"], *body])
-    stamps = np.array(AAPL["date"], "datetime64[ns]")[-DAYS:]
+    stamps = np.array(found["date"], "datetime64[ns]")[-DAYS:]
     return stamps, np.column_stack([*(prices[name] for name in FIELDS[:4]), raw["volume"][-DAYS:]])
 
 
 def data_set(name: str) -> dict[str, np.ndarray]:
-    """The arrays of one data set. Raises ImportError for "real" without bokeh_sampledata."""
+    """The arrays of one data set. Raises ImportError for "real" and "d5" without bokeh_sampledata."""
     if name == "d1":
         stamps, symbols, stocks = weekdays(DAYS), ["SYN0"], [daily_stock(np.random.default_rng(7))]
     elif name == "m1":
@@ -122,10 +126,14 @@ def data_set(name: str) -> dict[str, np.ndarray]:
         stamps, symbols = weekdays(DAYS), [f"S{i:03d}" for i in range(500)]
         stocks = [daily_stock(rng, market) for _ in symbols]
     elif name == "real":
-        stamps, aapl = real_aapl()
+        stamps, aapl = real_stock("AAPL")
         symbols, stocks = ["AAPL"], [aapl]
+    elif name == "d5":
+        rng = np.random.default_rng(7)
+        stamps, symbols = weekdays(DAYS), ["AAPL", "IBM", "MSFT", "SYN0", "SYN1"]
+        stocks = [*(real_stock(symbol)[1] for symbol in symbols[:3]), daily_stock(rng), daily_stock(rng)]
     else:
-        raise ValueError(f"no data set {name!r}; there are d1, m1, d500 and real")
+        raise ValueError(f"no data set {name!r}; there are {', '.join(SETS)}")
     panels = np.stack(stocks, axis=2)  # (T, fields, N)
     columns = {field: np.ascontiguousarray(panels[:, i]) for i, field in enumerate(FIELDS)}
     return {"ts": stamps.astype("int64"), "syms": np.array(symbols), **columns}
@@ -135,7 +143,7 @@ def write(folder: Path) -> list[str]:
     """Write what is missing in ``folder``; the names written."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for name in ("d1", "m1", "d500", "real"):
+    for name in SETS:
         path = folder / f"{name}.npz"
         if path.exists():
             continue

@@ -19,11 +19,11 @@ from contest import Outcome, Workload
 LONG = 1
 
 
-def settings(workload: Workload, **more: int) -> raptorbt.BacktestConfig:
+def settings(workload: Workload, stop: float = contest.STOP, **more: int) -> raptorbt.BacktestConfig:
     config = raptorbt.BacktestConfig(
         initial_capital=contest.CASH, fees=contest.COMMISSION, slippage=contest.SLIPPAGE,
         fill_timing="next_bar_open", periods_per_year=float(workload.bars_a_year), **more)
-    config.set_fixed_stop(contest.STOP)
+    config.set_fixed_stop(stop)
     config.set_fixed_target(contest.TARGET)
     return config
 
@@ -71,9 +71,40 @@ def shared_cash(workload: Workload) -> Callable[[], Outcome]:
     return run
 
 
+def search(workload: Workload) -> Callable[[], Outcome]:
+    """Its own batches, which share bars and run on all cores; conditions are made once for each threshold."""
+    frames = [workload.stock(symbol) for symbol in workload.symbols]
+    configs = {stop: settings(workload, stop=stop) for stop in contest.STOPS}
+    batch = max(10, min(len(contest.GRID), 10_000_000 // len(workload.index)))  # its results keep their curves
+
+    def run() -> Outcome:
+        figures = []
+        for bars in frames:
+            prices = [bars[name].to_numpy() for name in ("Open", "High", "Low", "Close", "Volume")]
+            close, sizes = prices[3], np.full(len(bars), contest.POSITION)
+            strengths = {period: raptorbt.rsi(close, period) for period in contest.PERIODS}
+            enter = {(p, x): contest.signals(close, strengths[p], oversold=x)[0]
+                     for p in contest.PERIODS for x in contest.OVERSOLDS}
+            leave = {(p, x): contest.signals(close, strengths[p], overbought=x)[1]
+                     for p in contest.PERIODS for x in contest.OVERBOUGHTS}
+            for first in range(0, len(contest.GRID), batch):
+                items = [raptorbt.BatchSingleItem(f"{n}", enter[p, low], leave[p, high], LONG, 1.0, "X", configs[stop],
+                                                  sizes, whole_shares())
+                         for n, (p, low, high, stop) in enumerate(contest.GRID[first:first + batch])]
+                for _, result in raptorbt.batch_single_backtest(bars.index.asi8, *prices, items, configs[contest.STOP]):
+                    m = result.metrics
+                    figures.append((m.total_return_pct / 100, m.sharpe_ratio, m.max_drawdown_pct,
+                                    m.total_closed_trades))
+        return contest.outcome(np.array(figures))
+
+    return run
+
+
 def prepare(workload: Workload) -> Callable[[], Outcome]:
+    if contest.is_sweep(workload.name):
+        return search(workload)
     return one_stock(workload) if len(workload.symbols) == 1 else shared_cash(workload)
 
 
 if __name__ == "__main__":
-    contest.compete("raptorbt", prepare, ("w1-d", "w1-real", "w1-m", "w3"))
+    contest.compete("raptorbt", prepare, ("w1-d", "w1-real", "w1-m", "w2-d", "w2-m", "w3"))

@@ -5,10 +5,15 @@ Its work differs: in w3 a position is 10 % of the free cash, not of equity, so i
 
 from __future__ import annotations
 
+import argparse
+import gc
 from collections.abc import Callable
+from functools import partial
+from multiprocessing import get_context
 
 import contest
 import numpy as np
+import pandas as pd
 import vectorbt as vbt
 from contest import Outcome, Workload
 
@@ -18,9 +23,50 @@ def delayed(condition: np.ndarray) -> np.ndarray:
     return np.concatenate([np.zeros_like(condition[:1]), condition[:-1]])
 
 
-def prepare(workload: Workload) -> Callable[[], Outcome]:
+CELLS = 250_000  # bars times combinations of a part: more costs memory, fewer time
+GRID = np.array(contest.GRID)
+
+
+def part_of(given: tuple[pd.DataFrame, np.ndarray, np.ndarray, bool]) -> np.ndarray:
+    """Figures of some combinations on one stock: (combinations, 4)."""
+    bars, strengths, grid, intraday = given
+    strength = strengths[:, np.searchsorted(contest.PERIODS, grid[:, 0])]
+    enter, leave = contest.signals(bars["Close"].to_numpy()[:, None], strength, grid[:, 1], grid[:, 2])
+    portfolio = vbt.Portfolio.from_signals(
+        bars["Close"], delayed(enter), delayed(leave), open=bars["Open"], high=bars["High"], low=bars["Low"],
+        price=bars["Open"], size=contest.POSITION, size_type="percent", size_granularity=1.0, init_cash=contest.CASH,
+        fees=contest.COMMISSION, slippage=contest.SLIPPAGE, sl_stop=grid[None, :, 3], tp_stop=contest.TARGET,
+        stop_entry_price="fillprice", stop_exit_price="stopmarket", freq="1min" if intraday else "1D")
+    figures = np.column_stack([portfolio.total_return(), portfolio.sharpe_ratio(), portfolio.max_drawdown(),
+                               portfolio.trades.closed.count()])
+    if len(bars) * len(grid) > CELLS // 2 and intraday:
+        del portfolio
+        gc.collect()  # a portfolio refers to itself, so that many of them wait to be collected
+    return figures
+
+
+def search(workload: Workload, processes: int) -> Callable[[], Outcome]:
+    frames = [workload.stock(symbol) for symbol in workload.symbols]
+    step = max(10, min(len(GRID), CELLS // len(workload.index)))
+
+    def run() -> Outcome:
+        parts = []
+        for bars in frames:
+            strengths = vbt.RSI.run(bars["Close"], window=[2 * p - 1 for p in contest.PERIODS], ewm=True).rsi.to_numpy()
+            parts += [(bars, strengths, GRID[n:n + step], workload.intraday) for n in range(0, len(GRID), step)]
+        if processes == 1:
+            return contest.outcome(np.concatenate([part_of(one) for one in parts]))
+        with get_context("fork").Pool(processes) as pool:
+            return contest.outcome(np.concatenate(pool.map(part_of, parts, chunksize=1)))
+
+    return run
+
+
+def prepare(workload: Workload, processes: int = 1) -> Callable[[], Outcome]:
     year = f"{workload.bars_a_year} {'min' if workload.intraday else 'days'}"
     vbt.settings.returns["year_freq"] = year  # its default year has 365 days
+    if contest.is_sweep(workload.name):
+        return search(workload, processes)
     alone = len(workload.symbols) == 1
     panels = [panel.iloc[:, 0] if alone else panel
               for panel in (workload.open, workload.high, workload.low, workload.close)]
@@ -50,4 +96,8 @@ def prepare(workload: Workload) -> Callable[[], Outcome]:
 
 if __name__ == "__main__":
     vbt.settings["engine"] = "auto"  # Rust where it is installed
-    contest.compete("vectorbt", prepare, ("w1-d", "w1-real", "w1-m", "w3"))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--processes", type=int, default=1)
+    options, rest = parser.parse_known_args()
+    contest.compete("vectorbt", partial(prepare, processes=options.processes),
+                    ("w1-d", "w1-real", "w1-m", "w2-d", "w2-m", "w3"), rest)

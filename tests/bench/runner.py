@@ -24,8 +24,9 @@ ROOT = HERE.parent.parent
 SCRATCH = ROOT / ".bench"
 
 # Timed calls in a process, after one to warm up; with the rounds they give well over five values.
-REPS = {"w1-d": 15, "w1-real": 15, "w1-m": 3, "w3": 3}
+REPS = {"w1-d": 15, "w1-real": 15, "w1-m": 3, "w2-d": 3, "w2-m": 1, "w3": 3}
 WORKLOADS = tuple(REPS)
+SINGLE = ("w1-d", "w1-real", "w1-m")
 
 Line = dict[str, Any]  # what a contender prints, or a row of the table
 
@@ -51,13 +52,15 @@ class Contender:
 
 CONTENDERS = (
     Contender("botlib", "bench.py"),
-    Contender("botlib tables", "bench.py", ("--tables",)),
+    Contender("botlib tables", "bench.py", ("--tables",), workloads=(*SINGLE, "w3")),
     Contender("botlib broker", "bench.py", ("--convention", "broker")),
-    Contender("botlib from_frame", "bench.py", ("--from-frame",)),
+    Contender("botlib from_frame", "bench.py", ("--from-frame",), workloads=(*SINGLE, "w3")),
     Contender("raptorbt", "peer_raptorbt.py", environment="raptorbt", imports=("import raptorbt",)),
     Contender("vectorbt", "peer_vectorbt.py", environment="vectorbt", imports=("import vectorbt",)),
+    Contender("vectorbt x2", "peer_vectorbt.py", ("--processes", "2"), environment="vectorbt", imports=(),
+              workloads=("w2-d", "w2-m")),
     Contender("backtesting.py", "peer_backtesting.py", environment="backtesting", imports=("import backtesting",),
-              workloads=("w1-d", "w1-real", "w1-m")),
+              workloads=SINGLE),
 )
 
 
@@ -82,7 +85,7 @@ def build_environment(name: str) -> None:
 
 
 def build_data(workloads: Iterable[str]) -> None:
-    names = {"w1-d": "d1", "w1-real": "real", "w1-m": "m1", "w3": "d500"}
+    names = {"w1-d": "d1", "w1-real": "real", "w1-m": "m1", "w2-d": "d5", "w2-m": "m1", "w3": "d500"}
     if all((SCRATCH / "data" / f"{names[w]}.npz").exists() for w in workloads):
         return
     build_environment("data")
