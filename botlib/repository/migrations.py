@@ -65,4 +65,9 @@ def _seal(connection: Connection, table: Table, columns: Sequence[str]) -> None:
         last = rows[-1][0]
 
 
-_STEPS: dict[int, Callable[[Connection], None]] = {2: _to_2}
+def _to_3(connection: Connection) -> None:
+    """Trials of parameter searches."""
+    schema.metadata.create_all(connection, [schema.studies, schema.trials], checkfirst=False)
+
+
+_STEPS: dict[int, Callable[[Connection], None]] = {2: _to_2, 3: _to_3}

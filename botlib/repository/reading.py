@@ -209,6 +209,14 @@ class Reading:
         query = select(*columns).where(c.ledger_id == ledger_id, c.id > after)
         return self._newest(query, [c.time, c.id], None, columns)
 
+    def trials(self, strategy: str, data_key: str) -> pd.DataFrame:
+        """Every point that was tried of a strategy on a data set, oldest first: source, point, sharpe (a bar),
+        observations, created."""
+        s, t = _t.studies.c, _t.trials.c
+        columns: list[Any] = [s.source, t.point, t.sharpe, t.observations, t.created]
+        query = select(*columns).join_from(_t.trials, _t.studies).where(s.strategy == strategy, s.data_key == data_key)
+        return self._table(query.order_by(t.created, t.point), columns)
+
     def sessions(self, ledger_id: int | None = None, limit: int | None = None) -> pd.DataFrame:
         """Sessions by their start, of one ledger or of all."""
         s, columns = _t.sessions.c, columns_of(_t.sessions)

@@ -23,8 +23,9 @@ from sqlalchemy import (
 
 from botlib.brokers.base import ENDED
 
-VERSION = 2
-"""Version of the tables. 2: fills and round trips carry a seal, a ledger knows the head of its chain of events."""
+VERSION = 3
+"""Version of the tables. 2: fills and round trips carry a seal, a ledger knows the head of its chain of events. 3:
+trials of parameter searches are kept."""
 
 OPEN_STATES = ("recorded", "sent", "working", "unknown")
 """States of an intent that may still trade or be sent."""
@@ -172,3 +173,14 @@ arms = Table(
 externals = Table(
     "externals", metadata, _key(), _ledger(), _text("symbol"), _real("qty", nullable=False), _text("reason"),
     _text("accepted_by"), _time("time", nullable=False), Index("externals_by_ledger", "ledger_id", "time"))
+
+# Searches for parameters: what a strategy was tried on, and every point of it once.
+studies = Table(
+    "studies", metadata, Column("id", String(64), primary_key=True), _text("strategy"), _text("source"),
+    _text("data_key"), _json("data"), _json("terms"), _time("created", nullable=False),
+    Index("studies_by_data", "strategy", "data_key"))
+
+trials = Table(
+    "trials", metadata, Column("study_id", ForeignKey("studies.id"), primary_key=True),
+    Column("point", Text, primary_key=True), _real("sharpe"), Column("observations", BigInteger),
+    _time("created", nullable=False))

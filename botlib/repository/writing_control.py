@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Table, bindparam, insert, update
+from sqlalchemy import Table, bindparam, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Update
 from sqlalchemy.sql.elements import BindParameter
 
@@ -118,6 +119,23 @@ class Transaction(TradingWrites):
     def arm_revoked(self, arm_id: int, *, time: pd.Timestamp) -> bool:
         """Take an arm back; False when it was."""
         return self._changed(_REVOKED, {"b_id": arm_id, "b_time": ns(time)})
+
+    def trials(self, study_id: str, *, strategy: str, source: str, data_key: str, data: Mapping[str, Any],
+               terms: Mapping[str, Any], points: Sequence[tuple[str, float | None, int]], time: pd.Timestamp) -> int:
+        """Record points that a search has tried, (point, Sharpe ratio a bar, bars); how many were new. One that is
+        there already stays as it is."""
+        upsert: Any = sqlite.insert if self.connection.dialect.name == "sqlite" else postgresql.insert
+        self._batches.flush()
+        self.connection.execute(upsert(schema.studies).on_conflict_do_nothing(), {
+            "id": text(study_id), "strategy": text(strategy), "source": text(source), "data_key": text(data_key),
+            "data": canonical(data), "terms": canonical(terms), "created": ns(time)})
+        count = select(func.count()).where(schema.trials.c.study_id == study_id)
+        before = self.connection.execute(count).scalar_one()
+        rows = [{"study_id": study_id, "point": text(point), "sharpe": number_or_none(sharpe, "sharpe"),
+                 "observations": int(bars), "created": ns(time)} for point, sharpe, bars in points]
+        if rows:
+            self.connection.execute(upsert(schema.trials).on_conflict_do_nothing(), rows)
+        return int(self.connection.execute(count).scalar_one() - before)
 
     def _insert(self, table: Table, row: dict[str, Any]) -> int:
         self._batches.flush()

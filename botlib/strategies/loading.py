@@ -91,10 +91,19 @@ def strategy_hash(strategy: Any) -> str:
     cls = type(strategy)
     identity = {
         "scheme": 1,
-        "sources": [[base.__qualname__, _source(base)] for base in cls.__mro__ if not _is_foundation(base)],
+        "sources": _sources(cls),
         "parameters": {field.name: _identity(getattr(strategy, field.name)) for field in _parameters(cls)},
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def source_hash(cls: type) -> str:
+    """sha256 (hex) of a strategy's source alone, whatever its parameters are."""
+    return hashlib.sha256(json.dumps({"scheme": 1, "sources": _sources(cls)}, sort_keys=True).encode()).hexdigest()
+
+
+def _sources(cls: type) -> list[list[str]]:
+    return [[base.__qualname__, _source(base)] for base in cls.__mro__ if not _is_foundation(base)]
 
 
 # --- finding the class ---------------------------------------------------------------------------------------------

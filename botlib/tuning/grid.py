@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -58,6 +58,20 @@ class Grid:
 
     def __len__(self) -> int:
         return math.prod(len(v) for v in self.values.values())
+
+    def at(self, row: int) -> tuple[Any, Risk, dict[str, Any]]:
+        """Strategy, risk and values of one point. Raises `KeyError` for one that the strategy refuses."""
+        for point in self.points:
+            found = np.flatnonzero(point.rows == row)
+            if len(found):
+                values = _at(self.values, row)
+                return point.strategy, self.risks[int(found[0])], {name: values[name] for name in self.values}
+        raise KeyError(row)
+
+    def at_all(self) -> Iterator[dict[str, Any]]:
+        """The parameters of each point, in their order."""
+        names = list(self.values)
+        return (dict(zip(names, combo, strict=True)) for combo in itertools.product(*self.values.values()))
 
     @cached_property
     def table(self) -> pd.DataFrame:

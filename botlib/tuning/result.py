@@ -10,12 +10,19 @@ import pandas as pd
 
 from botlib.bars import Bars
 from botlib.errors import DataError, InputError, nearest
+from botlib.metrics import curve_statistics
 from botlib.params import Costs, Risk
 from botlib.safety import SafetyControls
 from botlib.tuning.grid import Grid
 
 METRICS = ("total_return_pct", "sharpe", "max_drawdown_pct", "trades")
 """Figures of each account at each point, as `botlib.metrics` defines them."""
+
+
+def figures_of(equity: np.ndarray, periods_per_year: float, trades: int) -> tuple[float, float, float, float]:
+    """`METRICS` of one account: of its equity at each close (T,), C-contiguous, and its number of trades."""
+    curve = curve_statistics(equity, periods_per_year)
+    return 100.0 * curve.total_return, curve.sharpe, 100.0 * curve.max_drawdown, float(trades)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,14 +96,18 @@ class SweepResult:
         DataError
             The figure is defined nowhere: nothing was traded, for example.
         """
+        row = self.best_row(metric, account)
+        if row is None:
+            raise DataError(f"{metric} is defined at none of the {len(self):,} points: nothing was traded, perhaps.")
+        return {name: _plain(column.iloc[row]) for name, column in self.table.items()}
+
+    def best_row(self, metric: str = "sharpe", account: str | None = None) -> int | None:
+        """The number of the point that `best` names; None where the figure is defined nowhere."""
         values = self.metric(metric)
         if account is not None:
             values = values[[self.accounts.index(account)]]
         mean = values.mean(axis=0)  # NaN where any account has none
-        if np.isnan(mean).all():
-            raise DataError(f"{metric} is defined at none of the {len(self):,} points: nothing was traded, perhaps.")
-        row = int(np.nanargmax(mean))
-        return {name: _plain(column.iloc[row]) for name, column in self.table.items()}
+        return None if np.isnan(mean).all() else int(np.nanargmax(mean))
 
     def __repr__(self) -> str:
         return (f"SweepResult({self.strategy.__name__}, {len(self):,} points of {', '.join(self.grid.values)}, "

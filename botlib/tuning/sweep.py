@@ -13,17 +13,16 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from botlib import backtesting, engine
-from botlib.backtesting import Adjustment, Convention, account_book, backtest, strategy_targets
+from botlib.backtesting import Adjustment, Convention, account_book, backtest, ready_targets, strategy_targets
 from botlib.bars import Bars
 from botlib.engine.sweeping import FIGURES, next_true, run_signals
 from botlib.errors import InputError, nearest
-from botlib.metrics import curve_statistics
 from botlib.params import Costs, Risk
 from botlib.safety import SafetyControls
 from botlib.sharing import Memo, Shared, Signals, shared_bars
 from botlib.strategies.base import own_warmup
 from botlib.tuning.grid import MAX_COMBOS, Grid, Point, grid_of
-from botlib.tuning.result import SweepResult
+from botlib.tuning.result import SweepResult, figures_of
 
 By = Literal["portfolio", "symbol"]
 
@@ -191,15 +190,16 @@ class _Run:
             return None
         jumps = self.by == "symbol" and strategy.unit == "weight" and getattr(
             strategy, "rebalance_tolerance_pct", None) is None
-        if self._shared is not None and jumps:
+        own_warmups = self.by == "portfolio"
+        if self._shared is not None:
             try:
                 found = strategy.targets(self._shared)
             except Exception:
                 found = None  # what is wrong shows without sharing, too
             if isinstance(found, Signals):
-                return found
+                return found if jumps else ready_targets(found, strategy, self.bars, own_warmups=own_warmups)
             self._shared = None  # this strategy does not speak in signals
-        return strategy_targets(strategy, self.bars, self.signal_adjustment, own_warmups=self.by == "portfolio")
+        return strategy_targets(strategy, self.bars, self.signal_adjustment, own_warmups=own_warmups)
 
     # --- signals ------------------------------------------------------------------------------------------------------
 
@@ -283,9 +283,8 @@ class _Run:
             targets.flags.writeable = False
             book.world["first_decision"] = max(int(book["first_decision"]), self._first(bars))
             engine.run_targets(book, targets)
-        curve = curve_statistics(book.equity_curve[self._first(bars):], bars.periods_per_year)
-        self.figures[account, row] = (100.0 * curve.total_return, curve.sharpe, 100.0 * curve.max_drawdown,
-                                      book["n_trades"])
+        self.figures[account, row] = figures_of(book.equity_curve[self._first(bars):], bars.periods_per_year,
+                                                book["n_trades"])
         if self.equity is not None:
             self.equity[account, row, slice(None) if rows is None else rows] = book.equity_curve
         return 1 if account == 0 else 0
