@@ -39,7 +39,8 @@ class SweepResult:
     accounts : tuple of str
         Symbols, or "portfolio".
     figures : (accounts, M, 4) float64
-        In the order of `METRICS`; a Sharpe ratio that is not defined, e.g. without a trade, is NaN.
+        In the order of `METRICS`; a Sharpe ratio that is not defined, e.g. without a trade, is NaN, and so is all of
+        a symbol that has no bars yet.
     equity : (accounts, M, T) float64 or None
         Dollars at each close, if it was asked for; NaN before a symbol's first bar.
     """
@@ -67,6 +68,24 @@ class SweepResult:
 
     def __len__(self) -> int:
         return len(self.grid)
+
+    def together(self) -> np.ndarray:
+        """(M, T) equity of the mean account, where equity was kept: as if the cash were divided among the accounts."""
+        if self.equity is None:
+            raise InputError("the sweep kept no equity: sweep(..., equity=True).")
+        if len(self.accounts) == 1 and not np.isnan(self.equity[0, :, 0]).any():
+            return self.equity[0]
+        total = np.zeros(self.equity.shape[1:])
+        for account in self.equity:
+            known = ~np.isnan(account[0])  # the same bars at every point that is possible
+            if not known.any():
+                total += self.cash
+            elif known.all():
+                total += account
+            else:  # before the first bar its cash, between two bars what it was
+                last = np.maximum.accumulate(np.where(known, np.arange(len(known)), -1))
+                total += np.where(last < 0, self.cash, account[:, np.maximum(last, 0)])
+        return total / len(self.accounts)
 
     def metric(self, name: str) -> np.ndarray:
         """(accounts, M) of one figure."""

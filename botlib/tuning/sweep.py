@@ -100,7 +100,8 @@ def sweep(bars: Bars, strategy: type, grid: Mapping[str, Iterable[Any]], *, cash
                by="symbol" if len(bars.symbols) == 1 else by, decide_from=decide_from, equity=equity,
                grid=made)
     cores = threads or cores_here()
-    done, total = 0, len(made.points) * len(made.risks)
+    points = len(made.points) * len(made.risks)
+    done, total = 0, points * len(run.traded)
     waiting: deque[Future[int]] = deque()
     with ThreadPoolExecutor(cores, thread_name_prefix="botlib sweep") as pool:
         try:
@@ -109,11 +110,11 @@ def sweep(bars: Bars, strategy: type, grid: Mapping[str, Iterable[Any]], *, cash
                 while len(waiting) > 4 * cores * len(bars.symbols):
                     done += waiting.popleft().result()
                     if progress is not None:
-                        progress(min(done, total), total)
+                        progress(done * points // max(total, 1), points)
             while waiting:
                 done += waiting.popleft().result()
                 if progress is not None:
-                    progress(min(done, total), total)
+                    progress(done * points // max(total, 1), points)
         except BaseException:
             for one in waiting:
                 one.cancel()
@@ -149,6 +150,8 @@ class _Run:
         self.convention, self.signal_adjustment, self.by = convention, signal_adjustment, by
         self.decide_from, self.grid, points = decide_from, grid, len(grid)
         accounts = len(bars.symbols) if by == "symbol" else 1
+        self.traded = [n for n in range(accounts) if by == "portfolio" or self._has_bars(bars.symbols[n])]
+        """Accounts with two bars at least; the others stay as they are."""
         self.figures = np.full((accounts, points, 4), np.nan)
         self.equity = np.full((accounts, points, len(bars)), np.nan) if equity else None
         seen = bars.signal_view(signal_adjustment) if bars.actions is not None else bars
@@ -156,7 +159,7 @@ class _Run:
         self._plain = 0
 
     def batches(self, cores: int) -> Iterator[Callable[[], int]]:
-        """Pieces of work, each of which returns how many points it finished (counted for the last account only)."""
+        """Pieces of work, each of which returns how many accounts it finished."""
         pending: list[tuple[Point, Signals]] = []
         rows: set[int] = set()
         for point in self.grid.points:
@@ -176,6 +179,10 @@ class _Run:
         """A symbol's own bars, and their rows among all where they are not all."""
         own: Bars = self.bars.memo(("alone", symbol), partial(self.bars.select, symbol))
         return own, None if len(own) == len(self.bars) else self.bars.index.get_indexer(own.index)
+
+    def _has_bars(self, symbol: str) -> bool:
+        own, _ = self._alone(symbol)
+        return len(own) - self._first(own) >= 2
 
     def _first(self, own: Bars) -> int:
         """The first bar of these that may be decided on."""
@@ -197,7 +204,8 @@ class _Run:
             except Exception:
                 found = None  # what is wrong shows without sharing, too
             if isinstance(found, Signals):
-                return found if jumps else ready_targets(found, strategy, self.bars, own_warmups=own_warmups)
+                return found if jumps else ready_targets(np.asarray(found), strategy, self.bars,
+                                                         own_warmups=own_warmups)
             self._shared = None  # this strategy does not speak in signals
         return strategy_targets(strategy, self.bars, self.signal_adjustment, own_warmups=own_warmups)
 
@@ -216,8 +224,8 @@ class _Run:
         for k, risk in enumerate(self.grid.risks):
             groups.setdefault(tuple((n, v) for n, v in risk if n not in _LEGS), []).append(k)
         tables = {ks[0]: _jobs(rows_of[:, ks], np.array(each), legs[ks]) for ks in groups.values()}
-        for n, symbol in enumerate(self.bars.symbols):
-            own, rows = self._alone(symbol)
+        for n in self.traded:
+            own, rows = self._alone(self.bars.symbols[n])
             index = _Indices(entries.values(), exits.values(), n, rows)
             for k, table in tables.items():
                 jobs, first = table.copy(), self._first(own)
@@ -252,7 +260,7 @@ class _Run:
                     self.equity[account, at] = curves
                 else:
                     self.equity[account, at[:, None], rows] = curves
-            return len(at) if account == 0 else 0
+            return len(at)
 
         return work
 
@@ -260,7 +268,7 @@ class _Run:
 
     def _plain_work(self, point: Point, targets: np.ndarray | None) -> Iterator[Callable[[], int]]:
         for row, risk in zip(point.rows.tolist(), self.grid.risks, strict=True):
-            for n in range(len(self.figures)):
+            for n in self.traded:
                 yield partial(self._one, point.strategy, targets, risk, row, n)
 
     def _one(self, strategy: Any, targets: np.ndarray | None, risk: Risk, row: int, account: int) -> int:
@@ -287,7 +295,7 @@ class _Run:
                                                 book["n_trades"])
         if self.equity is not None:
             self.equity[account, row, slice(None) if rows is None else rows] = book.equity_curve
-        return 1 if account == 0 else 0
+        return 1
 
 
 class _Indices:

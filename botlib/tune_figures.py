@@ -1,0 +1,118 @@
+"""Figures of a search: the account at one point with its out-of-sample part, and the surface around it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from botlib import style
+from botlib.style import BENCHMARK, INK, LIMIT, MUTED, STRATEGY, TimeAxis, heading, new_figure, note, styled
+from botlib.wording import percent, typeset
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from botlib.tuning.study import Curve, Study, Surface
+
+LABELS = {"sharpe": "Sharpe ratio", "total_return_pct": "Total return (%)", "max_drawdown_pct": "Maximum drawdown (%)",
+          "trades": "Trades"}
+
+
+@styled
+def tune_figure(study: Study, curve: Curve, held: np.ndarray, surface: Surface | None, point: dict[str, Any],
+                words: str = "") -> Figure:
+    """The account of a point beside buy and hold, and where the point lies on the surface.
+
+    Parameters
+    ----------
+    held : (T,) float64
+        Dollars of buy and hold.
+    surface : Surface, optional
+        None: it is being searched; ``words`` say so.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Dollars over time, out of sample shaded; right, the figure over two parameters, the point a ring and its
+        plateau a frame. Nobody's search reaches into the shaded part.
+    """
+    figure = new_figure(4.3)
+    figure.set_layout_engine("none")  # a slider waits for this figure
+    left, right = figure.add_axes((0.075, 0.13, 0.46, 0.68)), figure.add_axes((0.665, 0.13, 0.25, 0.68))
+    _account(left, study, curve, held)
+    if surface is None:
+        right.set(xticks=[], yticks=[])
+        right.spines[:].set_visible(False)
+        right.text(0.5, 0.5, typeset(words or "searching ..."), transform=right.transAxes, ha="center", va="center",
+                   color=MUTED)
+    else:
+        _surface(figure, right, surface, point)
+    return figure
+
+
+def _account(ax: Axes, study: Study, curve: Curve, held: np.ndarray) -> None:
+    time = TimeAxis(study.bars.index)
+    ax.axvspan(time.x[study.split - 1], time.x[-1], color="#FFF3D6", zorder=0, linewidth=0)
+    ax.plot(time.x, held, color=BENCHMARK, linewidth=1.0, zorder=3)
+    ax.plot(time.x, curve.equity, color=STRATEGY, linewidth=1.7, zorder=4)
+    style.value_scale(ax, np.concatenate([held, curve.equity]))
+    ax.set_ylabel("Account value ($, log)" if ax.get_yscale() == "log" else "Account value ($)")
+    time.dress(ax)
+    top = ax.get_xaxis_transform()
+    for x, text, side in ((time.x[0], "in sample", "left"), (time.x[-1], "out of sample", "right")):
+        note(ax, text, (x, 1.0), (3 if side == "left" else -3, -5), xycoords=top, ha=side, va="top", color=MUTED)
+    ends = ax.transData.transform([(time.x[-1], held[-1]), (time.x[-1], curve.equity[-1])])
+    places = style.spread(ax.transAxes.inverted().transform(ends)[:, 1].tolist(), 0.09)
+    for name, place, colour in (("Buy and hold", places[0], BENCHMARK), ("Strategy", places[1], STRATEGY)):
+        note(ax, name, (1.0, place), (4, 0), xycoords="axes fraction", color=colour, va="center")
+    heading(ax, f"Sharpe ratio {_number(curve.sharpe_in)} in sample, {_number(curve.sharpe_out)} out of sample",
+            f"{percent(curve.return_in_pct, sign=True)} in sample, {percent(curve.return_out_pct, sign=True)} after it; "
+            f"at worst {percent(curve.drawdown_pct)}; {curve.trades:,} trades")
+
+
+def _surface(figure: Figure, ax: Axes, surface: Surface, point: dict[str, Any]) -> None:
+    from matplotlib.colors import LinearSegmentedColormap, Normalize
+    from matplotlib.patches import Rectangle
+
+    values = np.ma.masked_invalid(surface.values)
+    known = surface.values[~np.isnan(surface.values)]
+    signed = surface.metric in ("sharpe", "total_return_pct")
+    if signed:  # zero is the middle
+        most = max(float(np.abs(known).max()), 1e-9) if len(known) else 1.0
+        colours, scale = LinearSegmentedColormap.from_list("signed", [LIMIT, "#F7F7F7", STRATEGY]), (-most, most)
+    else:
+        colours = LinearSegmentedColormap.from_list("amount", ["#F7F7F7", STRATEGY])
+        scale = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
+    colours.set_bad("#DDDDDD")
+    rows, columns = values.shape
+    image = ax.pcolormesh(np.arange(columns + 1) - 0.5, np.arange(rows + 1) - 0.5, values, cmap=colours,
+                          norm=Normalize(*scale))
+    row, column = surface.at(point)
+    low = (max(column - 1, 0), max(row - 1, 0))
+    high = (min(column + 1, columns - 1), min(row + 1, rows - 1))
+    ax.add_patch(Rectangle((low[0] - 0.5, low[1] - 0.5), high[0] - low[0] + 1, high[1] - low[1] + 1, fill=False,
+                           edgecolor=INK, linewidth=1.0, linestyle=(0, (2, 2))))
+    ax.plot(column, row, "o", markersize=8, markerfacecolor="white", markeredgecolor=INK, markeredgewidth=1.6)
+    for axis, found in ((ax.xaxis, surface.xs), (ax.yaxis, surface.ys)):
+        step = max(1, -(-len(found) // 6))
+        axis.set_ticks(range(0, len(found), step), [_short(v) for v in found[::step]])
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+    ax.set(xlabel=surface.x, ylabel=surface.y)
+    place = figure.add_axes((0.93, 0.13, 0.014, 0.68))
+    bar = figure.colorbar(image, cax=place)
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    around = surface.plateau(row, column)
+    here = surface.values[row, column]
+    heading(ax, f"{LABELS[surface.metric]} in sample: {_number(float(here))}",
+            f"around it {_number(around.median)}, at least {_number(around.lowest)}")
+
+
+def _number(value: float) -> str:
+    return "undefined" if np.isnan(value) else typeset(f"{value:.2f}")
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
