@@ -43,7 +43,7 @@ def equity_figure(result: Any, *, without_limits: pd.Series | None = None) -> Fi
     if without_limits is not None and not np.allclose(without_limits, result.equity, rtol=1e-12, atol=0.0):
         strategy.append(("Without limits", without_limits.to_numpy(), style.SKY, 1.0))
     held = [] if result.benchmark is None else [("Buy and hold", result.benchmark.equity.to_numpy(), BENCHMARK, 1.0)]
-    apart = bool(held) and _flattened(strategy[0][1], held[0][1])
+    apart = bool(held) and flattened(strategy[0][1], held[0][1])
     figure = new_figure(7.2 if apart else 5.8)
     panels = figure.subplots(3 if apart else 2, 1, sharex=True, height_ratios=(1.8, 1.3, 1.0) if apart else (2.6, 1.0))
     time = TimeAxis(result.equity.index)
@@ -62,7 +62,7 @@ def equity_figure(result: Any, *, without_limits: pd.Series | None = None) -> Fi
     return figure
 
 
-def _flattened(equity: np.ndarray, held: np.ndarray) -> bool:
+def flattened(equity: np.ndarray, held: np.ndarray) -> bool:
     """Whether one scale for both would show the strategy as a flat line."""
     lowest, highest = min(equity.min(), held.min()), max(equity.max(), held.max())
     if lowest > 0.0 and highest > style.LOG_FROM * lowest:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from botlib import style
+from botlib.figures import flattened
 from botlib.style import BENCHMARK, INK, LIMIT, MUTED, STRATEGY, TimeAxis, heading, new_figure, note, styled
-from botlib.wording import percent, typeset
+from botlib.wording import percent, plural, typeset
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,36 +41,46 @@ def tune_figure(study: Study, curve: Curve, held: np.ndarray, surface: Surface |
     """
     figure = new_figure(4.3)
     figure.set_layout_engine("none")  # a slider waits for this figure
-    left, right = figure.add_axes((0.075, 0.13, 0.46, 0.68)), figure.add_axes((0.665, 0.13, 0.25, 0.68))
-    _account(left, study, curve, held)
-    if surface is None:
-        right.set(xticks=[], yticks=[])
-        right.spines[:].set_visible(False)
-        right.text(0.5, 0.5, typeset(words or "searching ..."), transform=right.transAxes, ha="center", va="center",
-                   color=MUTED)
+    left, width, bottom, height = 0.1, 0.43, 0.13, 0.68
+    time, right = TimeAxis(study.bars.index), figure.add_axes((0.675, bottom, 0.24, height))
+    curves = [("Strategy", curve.equity, STRATEGY, 1.7), ("Buy and hold", held, BENCHMARK, 1.0)]
+    if flattened(curve.equity, held):  # beside it the strategy would be a line
+        upper = figure.add_axes((left, bottom + 0.5 * height, width, 0.5 * height))
+        lower = figure.add_axes((left, bottom, width, 0.38 * height), sharex=upper)
+        _account(upper, study, time, curves[:1])
+        _account(lower, study, time, curves[1:])
+        upper.tick_params(axis="x", length=0, labelbottom=False)
+        upper.set_xlabel("")
     else:
+        upper = figure.add_axes((left, bottom, width, height))
+        _account(upper, study, time, curves)
+    top = upper.get_xaxis_transform()
+    note(upper, "in sample", (time.x[0], 1.0), (3, -4), xycoords=top, va="top", color=MUTED)
+    note(upper, "out of sample", (time.x[-1], 1.0), (-3, -4), xycoords=top, ha="right", va="top", color=MUTED)
+    heading(upper, f"Sharpe ratio {_number(curve.sharpe_in)} in sample, {_number(curve.sharpe_out)} out of sample",
+            f"{percent(curve.return_in_pct, sign=True)} in sample, {percent(curve.return_out_pct, sign=True)} after, "
+            f"at worst {percent(curve.drawdown_pct)}; {plural(curve.trades, 'trade')}")
+    if surface is not None:
         _surface(figure, right, surface, point)
+        return figure
+    right.set(xticks=[], yticks=[])
+    right.spines[:].set_visible(False)
+    right.text(0.5, 0.5, typeset(words or "searching ..."), transform=right.transAxes, ha="center", va="center",
+               color=MUTED)
     return figure
 
 
-def _account(ax: Axes, study: Study, curve: Curve, held: np.ndarray) -> None:
-    time = TimeAxis(study.bars.index)
+def _account(ax: Axes, study: Study, time: TimeAxis, curves: list[tuple[str, np.ndarray, str, float]]) -> None:
     ax.axvspan(time.x[study.split - 1], time.x[-1], color="#FFF3D6", zorder=0, linewidth=0)
-    ax.plot(time.x, held, color=BENCHMARK, linewidth=1.0, zorder=3)
-    ax.plot(time.x, curve.equity, color=STRATEGY, linewidth=1.7, zorder=4)
-    style.value_scale(ax, np.concatenate([held, curve.equity]))
-    ax.set_ylabel("Account value ($, log)" if ax.get_yscale() == "log" else "Account value ($)")
+    for z, (_, values, colour, line) in enumerate(reversed(curves)):
+        ax.plot(time.x, values, color=colour, linewidth=line, zorder=3 + z)
+    style.value_scale(ax, np.concatenate([values for _, values, _, _ in curves]))
+    ax.set_ylabel("Value ($, log)" if ax.get_yscale() == "log" else "Value ($)")
     time.dress(ax)
-    top = ax.get_xaxis_transform()
-    for x, text, side in ((time.x[0], "in sample", "left"), (time.x[-1], "out of sample", "right")):
-        note(ax, text, (x, 1.0), (3 if side == "left" else -3, -5), xycoords=top, ha=side, va="top", color=MUTED)
-    ends = ax.transData.transform([(time.x[-1], held[-1]), (time.x[-1], curve.equity[-1])])
-    places = style.spread(ax.transAxes.inverted().transform(ends)[:, 1].tolist(), 0.09)
-    for name, place, colour in (("Buy and hold", places[0], BENCHMARK), ("Strategy", places[1], STRATEGY)):
+    last = [(time.x[-1], values[-1]) for _, values, _, _ in curves]
+    ends = ax.transAxes.inverted().transform(ax.transData.transform(last))
+    for (name, _, colour, _), place in zip(curves, style.spread(ends[:, 1].tolist(), 0.09), strict=True):
         note(ax, name, (1.0, place), (4, 0), xycoords="axes fraction", color=colour, va="center")
-    heading(ax, f"Sharpe ratio {_number(curve.sharpe_in)} in sample, {_number(curve.sharpe_out)} out of sample",
-            f"{percent(curve.return_in_pct, sign=True)} in sample, {percent(curve.return_out_pct, sign=True)} after it; "
-            f"at worst {percent(curve.drawdown_pct)}; {curve.trades:,} trades")
 
 
 def _surface(figure: Figure, ax: Axes, surface: Surface, point: dict[str, Any]) -> None:
