@@ -96,9 +96,9 @@ def _surface(figure: Figure, ax: Axes, surface: Surface, point: dict[str, Any]) 
     else:
         colours = LinearSegmentedColormap.from_list("amount", ["#F7F7F7", STRATEGY])
         scale = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
-    colours.set_bad("#DDDDDD")
+    shades = colours.with_extremes(bad="#DDDDDD")
     rows, columns = values.shape
-    image = ax.pcolormesh(np.arange(columns + 1) - 0.5, np.arange(rows + 1) - 0.5, values, cmap=colours,
+    image = ax.pcolormesh(np.arange(columns + 1) - 0.5, np.arange(rows + 1) - 0.5, values, cmap=shades,
                           norm=Normalize(*scale))
     row, column = surface.at(point)
     low = (max(column - 1, 0), max(row - 1, 0))
