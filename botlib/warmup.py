@@ -34,7 +34,8 @@ def use_everything() -> None:
     from botlib.bars import Bars
     from botlib.honesty import check_honesty
     from botlib.orders import buy, cancel
-    from botlib.strategies import SHIPPED, load
+    from botlib.strategies import SHIPPED, MeanReversionMomentum, load
+    from botlib.tuning.sweep import sweep
 
     class ByHand:
         unit, warmup = "weight", 5
@@ -50,6 +51,7 @@ def use_everything() -> None:
         result = backtest(bars, strategy, quiet=True)
         _ = result.metrics, result.benchmark.metrics
     check_honesty(backtest(bars, load("moving_average_cross"), quiet=True))
+    sweep(bars, MeanReversionMomentum, {"rsi_period": [10, 14]}, by="symbol")
     indicators.highest(bars.high, 5, lag=1), indicators.lowest(bars.low, 5, lag=1)
     _sessions_functions(result.book.world)
 

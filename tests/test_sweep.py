@@ -212,6 +212,20 @@ def test_nothing_traded_has_no_best(bars):
         result.best()
 
 
+def test_the_best_point_is_told_in_the_words_of_the_grid(real):
+    """Whole numbers stay whole, None stays None; a symbol without bars has no say, and an unknown one is refused."""
+    early = real.upto(2_000)  # FB begins later
+    result = sweep(early, Dip, {"period": [5, 20], "stop_loss_pct": [None, 8.0]}, by="symbol",
+                   risk=botlib.Risk(max_position_pct=10.0))
+    best = result.best("sharpe")
+    assert np.isnan(result.figures[1]).all() and best["stop_loss_pct"] in (None, 8.0) and type(best["period"]) is int
+    ratios = result.frame("AAPL")["sharpe"] + result.frame("IBM")["sharpe"]
+    row = result.table.loc[ratios.idxmax()]
+    assert best["period"] == row["period"] and (best["stop_loss_pct"] is None) == np.isnan(row["stop_loss_pct"])
+    with pytest.raises(InputError, match="account = 'MSFT' is unknown; valid: AAPL, FB, IBM"):
+        result.best("sharpe", account="MSFT")
+
+
 def test_progress_comes_to_its_end(bars):
     seen = []
     sweep(bars, Dip, GRID, costs=FEE_FREE, progress=lambda done, total: seen.append((done, total)))

@@ -114,7 +114,7 @@ ROOMS = {
     "panel": Room("panel panel_page panel_status session_notebook session_record session_report",
                   "errors wording calendars report config project repository keyboard session run",
                   "IPython ipywidgets matplotlib numpy pandas"),
-    "warmup": Room("warmup", "jit bars engine indicators rules strategies loading backtest providers front"),
+    "warmup": Room("warmup", "jit bars engine indicators rules strategies loading backtest providers front tuning"),
     "control": Room("control control_*",
                     "errors wording calendars repository safety config run session session_core panel", "pandas"),
     "cli": Room("cli cli_* __main__ sandboxing",

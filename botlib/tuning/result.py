@@ -98,10 +98,7 @@ class SweepResult:
         names = self.accounts if account is None else (account,)
         parts = []
         for name in names:
-            if name not in self.accounts:
-                raise InputError(f"account = {name!r} is unknown; valid: {', '.join(self.accounts)}"
-                                 f"{nearest(name, self.accounts)}")
-            part = self.table.assign(**dict(zip(METRICS, self.figures[self.accounts.index(name)].T, strict=True)))
+            part = self.table.assign(**dict(zip(METRICS, self.figures[self._number(name)].T, strict=True)))
             if len(self.accounts) > 1:
                 part.insert(0, "account", name)
             parts.append(part)
@@ -118,21 +115,23 @@ class SweepResult:
         row = self.best_row(metric, account)
         if row is None:
             raise DataError(f"{metric} is defined at none of the {len(self):,} points: nothing was traded, perhaps.")
-        return {name: _plain(column.iloc[row]) for name, column in self.table.items()}
+        return self.grid.at(row)[2]
 
     def best_row(self, metric: str = "sharpe", account: str | None = None) -> int | None:
         """The number of the point that `best` names; None where the figure is defined nowhere."""
         values = self.metric(metric)
         if account is not None:
-            values = values[[self.accounts.index(account)]]
-        mean = values.mean(axis=0)  # NaN where any account has none
-        return None if np.isnan(mean).all() else int(np.nanargmax(mean))
+            values = values[[self._number(account)]]
+        values = values[~np.isnan(values).all(axis=1)]  # an account that is defined nowhere says nothing
+        mean = values.sum(axis=0)  # NaN where any of the others has none
+        return None if not len(values) or np.isnan(mean).all() else int(np.nanargmax(mean))
+
+    def _number(self, account: str) -> int:
+        if account not in self.accounts:
+            raise InputError(f"account = {account!r} is unknown; valid: {', '.join(self.accounts)}"
+                             f"{nearest(account, self.accounts)}")
+        return self.accounts.index(account)
 
     def __repr__(self) -> str:
         return (f"SweepResult({self.strategy.__name__}, {len(self):,} points of {', '.join(self.grid.values)}, "
                 f"{len(self.accounts)} accounts)")
-
-
-def _plain(value: Any) -> Any:
-    """A parameter as Python's own."""
-    return value.item() if isinstance(value, np.generic) else value
