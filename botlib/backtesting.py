@@ -143,7 +143,7 @@ def strategy_targets(strategy: Any, bars: Bars, signal_adjustment: str, *, own_w
         targets = strategy.targets(seen)
     except BotlibError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a strategy does not end the process
         raise StrategyFailed(f"{type(strategy).__name__}.targets raised {describe_error(error)}") from error
     return ready_targets(targets, strategy, bars, own_warmups=own_warmups)
 

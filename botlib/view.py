@@ -160,7 +160,7 @@ def ask_on_bar(strategy: Any, view: View, ready: np.ndarray) -> np.ndarray:
         answer = strategy.on_bar(view)
     except BotlibError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a strategy does not end the process
         raise StrategyFailed(f"{type(strategy).__name__}.on_bar raised {describe_error(error)} "
                              f"at bar {t} ({view.time})") from error
     row, orders = (np.full(len(columns), np.nan), []) if answer is None else _answer(answer, columns, strategy)

@@ -24,7 +24,7 @@ def tool(name: str):
 
 
 data, runner = tool("data"), tool("runner")
-DATA_SETS = {"w1-d": "d1", "w1-m": "m1", "w1-real": "real", "w3": "d500"}
+DATA_SETS = {"w1-d": "d1", "w1-m": "m1", "w1-real": "real", "w2-d": "d5", "w2-m": "m1", "w3": "d500"}
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +85,9 @@ def test_minutes_are_those_of_sessions(data_set):
 
 def test_files_are_written_once(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "data_set", lambda name: {"ts": np.arange(3), "syms": np.array([name])})
-    assert data.write(tmp_path) == ["d1", "m1", "d500", "real"]
+    assert data.write(tmp_path) == ["d1", "m1", "d5", "d500", "real"]
     assert data.write(tmp_path) == []
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["d1.npz", "d500.npz", "m1.npz", "real.npz"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["d1.npz", "d5.npz", "d500.npz", "m1.npz", "real.npz"]
 
 
 # --- Runner --------------------------------------------------------------------------------------

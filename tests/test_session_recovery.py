@@ -440,3 +440,50 @@ def test_a_strategy_that_raises_leaves_what_is_held_protected(folder):
     world.check()
     with world.ledger() as repository:
         assert list(repository.decisions(1)["status"])[-1] == "discarded"
+
+
+@pytest.mark.parametrize(("what", "said"), [
+    ("raise SystemExit(0)", "SystemExit: 0"), ("raise KeyboardInterrupt", "KeyboardInterrupt: no message")])
+def test_a_strategy_does_not_end_the_process(folder, what, said):
+    """Its word for it is a failure like any other: an exit code of 0, or a person's Ctrl-C, would say that all is
+    well."""
+    fails = STRATEGY.replace("        turn =", f"        if len(bars) == 14:\n            {what}\n        turn =")
+    (folder / "turns.py").write_text(fails)
+    world = World(folder)
+    summary = world.run()
+    assert summary.status == "error" and summary.exit_code == 1
+    assert summary.reason.startswith("Turns") and said in summary.reason
+    assert world.exchange.positions
+    world.check()
+    last = [line for line in world.said if line.startswith("[PORTFOLIO]")][-1]
+    assert "Positions: 0" not in last and "Equity: $0.00" not in last
+
+
+# --- between two reads of the broker ----------------------------------------------------------------------------------
+
+class Between(World):
+    """A bar happens after the open orders have been read and before the executions are."""
+
+    def venue(self):
+        venue = super().venue()
+        page = venue.broker.activity_page
+
+        def late(*args, **options):
+            if self.started is not None and any(o.open and o.side > 0 for o in self.exchange.orders.values()):
+                self.host.step(1)
+            return page(*args, **options)
+
+        venue.broker.activity_page = late
+        return venue
+
+
+def test_an_order_that_fills_between_two_reads_ends_in_the_ledger_too(folder):
+    world = Between(folder)
+    assert world.run().status == "success"
+    world.check()
+    with world.ledger() as repository:
+        told = repository.orders(1).set_index("order_id")
+    filled = [o for o in world.exchange.orders.values() if o.status == "filled"]
+    assert len(filled) >= 8
+    assert {told.loc[o.id, "status"] for o in filled} == {"filled"}
+    assert all(told.loc[o.id, "filled_qty"] == o.filled_qty for o in filled)

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from botlib import engine
-from botlib.backtesting import strategy_targets, warmup_bars
+from botlib.backtesting import describe_error, strategy_targets, warmup_bars
 from botlib.bar_reveal import KnownBars
 from botlib.bars import Bars
 from botlib.engine.book import Book
+from botlib.errors import StrategyFailed
 from botlib.orders import Numbers
 from botlib.strategies.base import own_warmup
 from botlib.view import View, ask_on_bar
@@ -40,6 +41,12 @@ class Decider:
 
         Raises `StrategyError` when the strategy fails or gives something else than an answer: nothing was decided.
         """
+        try:
+            return self._decide(bars, book, numbers)
+        except KeyboardInterrupt as error:  # nobody's Ctrl-C comes here: a session has a thread of its own
+            raise StrategyFailed(f"{type(self.strategy).__name__} raised {describe_error(error)}") from error
+
+    def _decide(self, bars: Bars, book: Book, numbers: Numbers | None) -> np.ndarray:
         t = len(bars) - 1
         if not hasattr(self.strategy, "on_bar"):
             row = np.array(strategy_targets(self.strategy, bars, self.adjustment)[t])

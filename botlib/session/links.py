@@ -11,6 +11,8 @@ from botlib.order_request import OrderRequest
 DUST = 1e-9
 """Of a share: less is rounding."""
 
+_ENDED = ("canceled", "expired", "filled", "rejected", "replaced")
+
 Purpose = Literal["entry", "exit", "reduce", "protect"]
 State = Literal["recorded", "sent", "unknown", "working", "ended"]
 """recorded: written down, not sent. sent: on its way, no answer yet. unknown: the answer cannot be relied on.
@@ -107,6 +109,11 @@ class Link:
     """Whether it came as a target or stop beside the other."""
     over: bool = False
     """The broker says that it has ended, and every fill is booked."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the broker has said that it has ended."""
+        return self.status in _ENDED
 
     @property
     def values(self) -> tuple[Any, ...]:

@@ -173,8 +173,19 @@ class TradingSession(Rounds):
             ended |= {one.order_id: one for one in facts.orders}  # what is over is not read again
             facts = replace(facts, orders=tuple(ended.values()))
             self._book(facts, report)
-        self.facts = facts
+        self.facts = facts = self._ended(facts)
         return facts
+
+    def _ended(self, facts: Facts) -> Facts:
+        """With how orders ended whose executions came after they had been read as open: all is booked, and nobody would
+        ask for them again."""
+        told = [found.flat() for link in self.core.links.values() if link.over and not link.ended
+                and (found := self.broker.get_order(link.order_id)) is not None]
+        orders = {one.order_id: one for one in facts.orders}
+        for one in (one for group in told for one in group):
+            if self.core.order(one) is not None:
+                orders[one.order_id] = one
+        return replace(facts, orders=tuple(orders.values()))
 
     def _observe(self) -> Facts:
         read_at = self._clock(), self._wall()

@@ -38,7 +38,6 @@ PASSED = ("bracket-wrong-side", "stop-wrong-side", "leg-wrong-side")
 GTC_DAYS = 90
 """After which the broker ends an order that is good till cancelled."""
 
-_ENDED = ("canceled", "expired", "filled", "rejected", "replaced")
 _ROLE = {STOP_LEG: "stop_loss", TARGET_LEG: "take_profit"}
 _WAITS = ("held", "pending_new", "pending_cancel")
 
@@ -118,8 +117,7 @@ class OrderLinks(Account):
         if intent is None or not intent.legs or orders["filled"][entry] < orders["quantity"][entry] - DUST:
             return
         near = np.flatnonzero((after["status"] == WORKING) & (after["symbol"] == orders["symbol"][entry])) + entry + 1
-        legs = [row for row in near.tolist()
-                if orders["purpose"][row] in LEGS and carrying.entry_of(self.book, row) == entry]
+        legs = [n for n in near.tolist() if orders["purpose"][n] in LEGS and carrying.entry_of(self.book, n) == entry]
         for row in legs:
             purpose = int(orders["purpose"][row])
             held = self.links.get(intent.legs.get(_ROLE[purpose], ""))
@@ -165,7 +163,7 @@ class OrderLinks(Account):
         """An order is over when the broker has ended it and its fills are booked."""
         if link.over or link.filled < link.reported - DUST:
             return
-        link.over = link.status in _ENDED or (link.qty is not None and link.filled >= link.qty - DUST)
+        link.over = link.ended or (link.qty is not None and link.filled >= link.qty - DUST)
         if link.over and self.working.get(link.uid) == link.order_id:
             del self.working[link.uid]
 

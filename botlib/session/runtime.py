@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import queue
 import threading
 import time as clocks
@@ -102,6 +103,7 @@ class Runtime:
     def _run(self) -> None:
         status, reason = "success", ""
         begun = self.started.session.core.equity()
+        gc.freeze()  # what is there stays: looking through all of it for garbage would cost a pass its time
         try:
             self._say_start()
             if self.started.venue.waker is not None:
@@ -120,6 +122,7 @@ class Runtime:
                 self.summary = self.summary or summary_of(self.started, "error", f"{type(error).__name__}: {error}",
                                                           begun)
             finally:
+                gc.unfreeze()
                 self._over.set()
 
     def _loop(self) -> tuple[str, str]:

@@ -10,6 +10,7 @@ request" is from the strategy's answer to the first new order's POST, without br
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import sys
 import tempfile
@@ -113,6 +114,7 @@ def measure(symbols: int, passes: int) -> None:
         session.recorder.repository.writing = lambda *a, **k: _Timed(writing(*a, **k), commits)
         store.commit = _timed(commit, synced)
         sending = Sending(session, away, synced)
+        gc.freeze()  # as the runtime does
         for _ in range(passes):
             stage.exchange.advance()
             away[:] = 0.0
