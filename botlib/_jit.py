@@ -25,7 +25,7 @@ _COMPILED_MODULES = (
     "_jit.py", "_indicators.py", "rules.py", "safety.py", "metrics.py", "strategies/targets.py",
     "engine/__init__.py", "engine/state.py", "engine/arrays.py", "engine/lots.py", "engine/fills.py", "engine/legs.py",
     "engine/bar.py", "engine/sessions.py", "engine/submit.py", "engine/decide.py", "engine/booking.py",
-    "engine/closing.py", "engine/sweeping.py",
+    "engine/closing.py", "engine/whole_trades.py", "engine/sweeping.py",
 )
 
 

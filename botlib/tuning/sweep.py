@@ -156,7 +156,6 @@ class _Run:
         self.equity = np.full((accounts, points, len(bars)), np.nan) if equity else None
         seen = bars.signal_view(signal_adjustment) if bars.actions is not None else bars
         self._shared: Bars | None = shared_bars(seen, Memo())
-        self._plain = 0
 
     def batches(self, cores: int) -> Iterator[Callable[[], int]]:
         """Pieces of work, each of which returns how many accounts it finished."""
