@@ -111,6 +111,60 @@ def test_the_windows_of_the_auctions(when, tif, taken):
         assert refusal(x.submit, order("buy", time_in_force=tif)).rule == f"{tif}-window"
 
 
+SENT_WHILE_THE_BAR_RUNS = {
+    # the order, how it ends, its fill's price (the bar closes at 102, the next one at 103 after an open of 104)
+    "market": (order("buy"), "filled", 102.0),
+    "dollars": (order("buy", None, notional=1_020.0), "filled", 102.0),
+    "limit that the close meets": (order("buy", limit_price=102.5), "filled", 102.0),
+    "limit that it does not": (order("buy", limit_price=101.99), "expired", None),
+    "stop that it reaches": (order("buy", stop_price=101.5), "filled", 102.0),
+    "stop that it does not": (order("buy", stop_price=102.01), "expired", None),
+    "stop limit that it passes": (order("buy", stop_price=101.5, limit_price=101.75), "expired", None),
+    "gtc, which the next open meets": (order("buy", time_in_force="gtc"), "filled", 104.0),
+    "extended hours, which go on after the close": (order("buy", limit_price=102.5, extended_hours=True), "expired",
+                                                    None),
+}
+
+
+@pytest.mark.parametrize("case", SENT_WHILE_THE_BAR_RUNS)
+def test_what_is_sent_while_the_last_bar_of_a_session_runs_has_its_close(case):
+    """A market order that a venue takes at noon is not one that a day ends without: a daily bar has one print left."""
+    request, status, price = SENT_WHILE_THE_BAR_RUNS[case]
+    x = Exchange(daily(FLAT, DAY, (104.0, 105.0, 102.8, 103.0)))
+    x.open_bar()
+    sent = x.submit(request)
+    assert sent.status == "pending_new"
+    x.close_bar()
+    if case.startswith("extended"):
+        assert x.get(sent.id).status == "new"
+    elif not case.startswith("gtc"):
+        now = x.get(sent.id)
+        assert (now.status, now.filled_avg_price, now.filled_qty) == (status, price, 10.0 if price else 0.0)
+        assert not price or pd.Timestamp(now.filled_at, tz="UTC").tz_convert(NY).strftime("%H:%M") == "16:00"
+    x.advance()
+    assert (x.get(sent.id).status, x.get(sent.id).filled_avg_price) == (status, price)
+
+
+def test_within_a_session_the_next_bar_comes_before_its_close():
+    bars = intraday(hours(2, "15:00:00", "15:30:00"), [FLAT, FLAT, DAY, (104.0, 105.0, 102.8, 103.0)], "30m")
+    x = Exchange(bars, first=2)
+    x.open_bar()
+    sent = x.submit(order("buy"))
+    x.close_bar()
+    assert x.get(sent.id).status == "new"
+    x.advance()
+    assert x.get(sent.id).filled_avg_price == 104.0
+
+
+def test_the_legs_of_a_bracket_for_the_day_end_with_the_day_that_filled_it():
+    x = Exchange(daily(FLAT, DAY, DAY))
+    x.open_bar()
+    sent = x.submit(order("buy", order_class="bracket", take_profit=110.0, stop_loss=98.0))
+    x.close_bar()
+    assert (x.get(sent.id).filled_avg_price, x.positions["AAA"].qty) == (102.0, 10.0)
+    assert [leg.status for leg in x.get(sent.id).legs] == ["expired", "expired"]
+
+
 def test_an_amount_of_dollars_becomes_shares_at_its_print():
     x = Exchange(daily(FLAT, DAY, DAY))
     sent = x.submit(order("buy", None, notional=1_000.0))

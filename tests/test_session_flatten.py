@@ -51,13 +51,15 @@ def test_flatten_holds_until_all_is_sold(stage):
     stage.step()
     held = stage.core.positions()["AAPL"]
     assert held == 89.0  # 9.0714 % of 100,000 at 101.50, whole shares
-    x.open_bar()  # its opening print is gone: what is sent now cannot fill on daily bars
+    x.open_bar()  # its opening print is gone: what is sent now has its close, and a halt takes that
+    x.halt("AAPL")
     report = stage.session.step(ask(stage, "flatten"))
     [sale] = [a.intent.request for a in report.answers if a.intent.purpose == "exit"]
     assert (sale.side, sale.qty) == ("sell", held)
     said = lines(report, None)
     assert "[FLATTEN] SELL 89 AAPL @ $102.50 (exit)" in said and not any("[SIGNAL]" in line for line in said)
     x.close_bar()
+    x.resume("AAPL")
     report = stage.step()  # expired, and a new bar that the strategy wants more at
     said = lines(report, None)
     assert f"[EXPIRED] SELL {held:g} AAPL: its session ended with 0 filled" in said

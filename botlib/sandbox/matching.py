@@ -2,7 +2,8 @@
 
 At the open, then within the bar: exits, protective pairs among them, before entries; of each, market orders, then
 stops, then limits and targets; of one kind, what came to work first. So is a bar's volume shared under a participation
-cap. The legs of an entry act from its fill on. An order meets only bars that open after it was submitted.
+cap. The legs of an entry act from its fill on. An order meets only bars that open after it was submitted; one that would
+expire before the next one opens meets the close of the bar it was sent in.
 """
 
 from __future__ import annotations
@@ -64,13 +65,13 @@ def exits_meet(x: Exchange, t: int, kinds: tuple[int, ...], one: Callable[[Excha
 
 
 def at_close(x: Exchange, t: int) -> None:
-    """Orders on the close of the session's last bar."""
+    """Orders on the close of the session's last bar; and those for the day that were sent while it ran: they would
+    expire with it, and its close is the one print that is still ahead of them."""
     for order in list(x.book.working):
-        if order.time_in_force == "cls" and order.open and order.first_bar <= t and not x.halted(order.symbol):
-            close = float(x.bars.close[t, x.tape.column[order.symbol]])
-            limit = order.limit_price
-            if close > 0.0 and (limit is None or order.side * (limit - close) >= 0.0):
-                execute(x, order, t, close, order.type == "market", "close")
+        late = order.time_in_force == "day" and order.first_bar > t and not order.extended_hours
+        on_close = order.time_in_force == "cls" and order.first_bar <= t
+        if (late or on_close) and order.open and not x.halted(order.symbol):
+            at_print(x, order, t, float(x.bars.close[t, x.tape.column[order.symbol]]), "close")
 
 
 def meets(x: Exchange, order: Order, t: int) -> bool:
@@ -91,14 +92,18 @@ def pairs(x: Exchange, t: int, among: list[Pair]) -> list[Pair]:
 
 def at_open(x: Exchange, order: Order, t: int) -> None:
     """What the opening print does to a working order."""
-    price = float(x.bars.open[t, x.tape.column[order.symbol]])
+    at_print(x, order, t, float(x.bars.open[t, x.tape.column[order.symbol]]), "open")
+
+
+def at_print(x: Exchange, order: Order, t: int, price: float, when: str) -> None:
+    """What one print does to a working order; NaN is none."""
     if order.type == "trailing_stop" and not order.triggered:
         trail(order, price)
     out, asked, slips = rules.fill_at_open(KIND[order.type], order.side, price, limit_of(order),
                                            order.stop_price or 0.0, order.triggered)
     if out == rules.FILLED:
         order.triggered = order.type != "limit"
-        execute(x, order, t, asked, slips, "open")
+        execute(x, order, t, asked, slips, when)
     elif out == rules.TRIGGERED:
         order.triggered = True
 
