@@ -138,7 +138,8 @@ def kill(desk: Desk, note: str = "") -> bool:
             desk.say(f"[KILL] {GONE}.")
             return True
         try:
-            return _act(desk, lease, "kill", note)
+            _act(desk, lease, "kill", note)
+            return True
         except BotlibError as error:
             desk.say(f"[PROBLEM] {error}")
             return _cancel_by_id(desk)
@@ -174,8 +175,9 @@ def _write(tx: Transaction, ledger_id: int, state: Mapping[str, Any], before: Wa
                  level=change.level)
 
 
-def _act(desk: Desk, lease: Lease, kind: str, note: str = "") -> bool:
-    """Let the ledger's session carry out a request, as if it ran."""
+def _act(desk: Desk, lease: Lease, kind: str, note: str = "") -> tuple[str, bool]:
+    """Let the ledger's session carry out a request, as if it ran; what is still held, in words, and whether the market
+    is open."""
     from botlib.session.reopening import carry_out, reopen
 
     with desk.venue() as venue:
@@ -185,10 +187,11 @@ def _act(desk: Desk, lease: Lease, kind: str, note: str = "") -> bool:
         asked = [one for one in desk.repository.requests(desk.ledger.account_id) if one.id == number]
         report = carry_out(session, asked, seconds=desk.seconds, say=lambda one: _show(desk, one))
         clock = None if session.facts is None else session.facts.clock
-    held = ", ".join(f"{shares:g} {symbol}" for symbol, shares in sorted(report.positions.items())) or "nothing"
-    later = "" if clock is None or clock.is_open or not report.open_orders else ": the market is closed"
-    desk.say(f"[POSITIONS] {held}; {plural(report.open_orders, 'order')} at the broker{later}")
-    return True
+    held = ", ".join(f"{shares:g} {symbol}" for symbol, shares in sorted(report.positions.items()))
+    is_open = clock is None or clock.is_open
+    later = "" if is_open or not report.open_orders else ": the market is closed"
+    desk.say(f"[POSITIONS] {held or 'nothing'}; {plural(report.open_orders, 'order')} at the broker{later}")
+    return held, is_open
 
 
 def _show(desk: Desk, report: Any) -> None:
@@ -275,9 +278,16 @@ def free(params: SessionParams, root: Path, environ: Mapping[str, str], *, env_f
 
 
 def flatten(desk: Desk) -> None:
-    """Sell all that the ledger holds, at the market; entries and legs are cancelled first. Raises `InputError`,
-    `BrokerError`."""
+    """Sell all that the ledger holds, at the market; entries and legs are cancelled first.
+
+    Raises `InputError`, `BrokerError`; `BotlibError` when shares are left although the market is open: no session runs
+    that would follow their sale.
+    """
     if desk.subject.embedded:
         raise InputError(f"{GONE}.")
     with desk.lease() as lease:
-        _act(desk, lease, "flatten")
+        held, is_open = _act(desk, lease, "flatten")
+    if held and is_open:
+        raise BotlibError(f"{held} not sold within {desk.seconds:g} s, although the market is open; their stops were "
+                          "cancelled for the sale. See how it ends with python -m botlib reconcile; python -m botlib "
+                          "flatten sells what is left then.")

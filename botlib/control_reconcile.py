@@ -60,7 +60,12 @@ def reconcile(desk: Desk) -> list[str]:
     unknown = [f"order {one.client_order_id} ({one.side} {one.qty or 0:g} {one.symbol}) is open, and this database "
                "does not know it: another database of botlib's sent it (--db), or cancel it at the broker"
                for one in found.strangers]
-    return [*map(str, found.found), *by_hand, *unknown]
+    told_working = desk.repository.orders(desk.ledger.id, working=True)
+    over = [f"order {row.order_id} ({row.side} {row.qty:g} {row.symbol}) ended at the broker "
+            f"({found.over[row.order_id]}) and no order protects the ledger's {found.ledger[row.symbol]:g} shares: "
+            "start a session, which sends what they need"
+            for row in told_working.itertuples() if row.order_id in found.over]
+    return [*map(str, found.found), *by_hand, *unknown, *over]
 
 
 def accept(desk: Desk, reason: str) -> list[str]:

@@ -117,7 +117,7 @@ def _cancels(core: SessionCore, now: pd.Timestamp, made: Plan, doubtful: Collect
     asked: set[str] = set()
     ending = {link.client_order_id for link in core.links.values() if link.cancel_asked}  # which ends their groups
     for link in core.links.values():
-        symbol = _symbol(core, link)
+        symbol = symbol_of(core, link)
         if link.over:
             continue
         if link.cancel_asked or link.reported > link.filled + DUST:
@@ -133,7 +133,8 @@ def _cancels(core: SessionCore, now: pd.Timestamp, made: Plan, doubtful: Collect
             made.waiting.add(intent.symbol)
 
 
-def _symbol(core: SessionCore, link: Link) -> str:
+def symbol_of(core: SessionCore, link: Link) -> str:
+    """Of the order of the book that it carries out."""
     intent = core.intents.get(link.client_order_id)
     if intent is not None:
         return intent.symbol
@@ -168,7 +169,7 @@ def _wrong(core: SessionCore, link: Link) -> bool:
 def _ending(core: SessionCore, now: pd.Timestamp) -> set[str]:
     """Symbols of which a leg will end soon. All their legs are renewed, so that the oldest lot's stays the first."""
     until = (now.tz_convert("UTC") + pd.Timedelta(days=RENEW_DAYS)).isoformat()[:19]
-    return {_symbol(core, link) for link in core.links.values()
+    return {symbol_of(core, link) for link in core.links.values()
             if link.expires and link.expires[:19] <= until and link.role in _LEG_ROLES and link.uid >= 0
             and link.type != "market" and not link.over}
 

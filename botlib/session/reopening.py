@@ -16,6 +16,7 @@ from botlib.errors import InputError, ProviderError
 from botlib.session.checking import Difference
 from botlib.session.loop import TradingSession
 from botlib.session.making import Maker
+from botlib.session.planning import symbol_of
 from botlib.session.report import Report
 from botlib.session.sharing import NOT_KNOWN
 from botlib.strategies.loading import strategy_hash
@@ -84,6 +85,8 @@ class Look:
     cash: float
     found: Sequence[Difference]
     strangers: Sequence[OpenOrder]
+    over: Mapping[str, str]
+    """How orders ended that were the only way out of what is held, by id, unless they were filled."""
 
 
 def look(session: TradingSession) -> Look:
@@ -95,7 +98,16 @@ def look(session: TradingSession) -> Look:
     found = session._differences(facts)
     return Look(broker=facts.positions, ledger=session.core.positions(), own=dict(session.memory.externals.shares),
                 cash=sum(one.broker - one.ledger for one in found if one.what == "cash"), found=found,
-                strangers=report.strangers)
+                strangers=report.strangers,
+                over=_over(session.core))
+
+
+def _over(core: Any) -> dict[str, str]:
+    ways_out = {order_id: link for order_id, link in core.links.items() if link.role != "entry"}
+    at_work = {symbol_of(core, link) for link in ways_out.values() if not link.over and not link.ended}
+    bare = set(core.positions()) - at_work
+    return {order_id: link.status for order_id, link in ways_out.items()
+            if link.ended and link.status != "filled" and symbol_of(core, link) in bare}
 
 
 def carry_out(session: TradingSession, asked: Sequence[Any], *, seconds: float, passes: int = 4,
