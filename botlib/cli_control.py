@@ -109,6 +109,10 @@ def _desk(options: argparse.Namespace) -> Iterator[Desk]:
 # --- asking, and acting where nobody can be asked ---------------------------------------------------------------------
 
 
+class _Ended(BotlibError):
+    """The session was over before it had seen a request."""
+
+
 def _asked(desk: Desk, kind: str, note: str = "") -> str:
     """Ask the live session; its answer. Raises `BotlibError` when there is none, or when it died before it gave one."""
     from botlib import control
@@ -121,7 +125,7 @@ def _asked(desk: Desk, kind: str, note: str = "") -> str:
         return str(found.outcome)
     if not control.again(desk.repository, subject).alive:
         control.withdraw(desk.repository, subject, "withdrawn: its session had ended")
-        raise BotlibError(f"the session ended before it answered; python -m botlib {kind} once more acts without it.")
+        raise _Ended(f"the session ended before it answered; python -m botlib {kind} once more acts without it.")
     raise BotlibError(control.unanswered(subject, kind, desk.seconds))
 
 
@@ -152,7 +156,11 @@ def _stop(options: argparse.Namespace) -> int:
         if _alone(desk):
             say(f"[STOP] no session is running on account {desk.subject}; nothing to stop")
             return DONE
-        _asked(desk, "stop")
+        try:
+            _asked(desk, "stop")
+        except _Ended:  # which is what was wanted
+            say("[STOP] the session ended by itself before it had seen the request: python -m botlib status")
+            return DONE
         ended = control.wait_for_end(desk.repository, desk.subject, seconds=desk.seconds)
         if ended is None:
             raise BotlibError(f"the session has taken the request and has not ended within {desk.seconds:g} s: it may "
@@ -210,7 +218,13 @@ def _kill(options: argparse.Namespace) -> int:
                 raise BotlibError("the kill stands in the ledger; the broker could not be dealt with, see above. "
                                   "Cancel open entries at the broker, or repeat: python -m botlib kill")
             return DONE
-        say(f"[KILL] {_asked(desk, 'kill', options.reason)}")
+        try:
+            say(f"[KILL] {_asked(desk, 'kill', options.reason)}")
+        except _Ended:
+            safety = desk.repository.safety(desk.ledger.id)
+            if safety is None or not safety.latched:
+                raise
+            say(f"[KILL] the session has ended, and a kill stands: {safety.reason}")
         _portfolio(desk)
     return DONE
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
-from botlib import control, control_actions, control_reconcile, safety
+from botlib import cli_control, control, control_actions, control_reconcile, safety
 from botlib.control import Subject, choose, life_of
 from botlib.control_reconcile import Answer, answers
-from botlib.errors import InputError
+from botlib.errors import BotlibError, InputError
 from botlib.repository import Repository
 from botlib.repository.hosts import Here
 from botlib.repository.rows import LeaseRow, LedgerRow, SessionRow
@@ -163,7 +165,7 @@ def test_what_a_person_held_back_is_lifted_too():
 
 
 def look(broker, ledger_, own=None, cash=0.0):
-    return Look(broker=broker, ledger=ledger_, own=own or {}, cash=cash, found=(), strangers=())
+    return Look(broker=broker, ledger=ledger_, own=own or {}, cash=cash, found=(), strangers=(), over={})
 
 
 @pytest.mark.parametrize(("broker", "held", "own", "expected"), [
@@ -256,3 +258,39 @@ def test_a_kill_before_the_first_pass_has_nothing_to_kill(repository, tmp_path, 
     desk = control_actions.Desk(repository, subject(venue="sandbox"), tmp_path)
     with pytest.raises(InputError, match="no state yet"):
         control_actions.kill(desk, "news")
+
+
+# --- a session that ends while it is asked --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def late(repository, tmp_path, monkeypatch):
+    """Commands that saw a session run which has ended by the time they ask it."""
+    desk = control_actions.Desk(repository, subject(life="running"), tmp_path, say=cli_control.say)
+    assert desk.subject.alive and not control.again(repository, desk.subject).alive
+
+    @contextmanager
+    def found(_options):
+        yield desk
+
+    monkeypatch.setattr(cli_control, "_desk", found)
+    return desk
+
+
+def test_to_stop_what_ends_by_itself_is_done(late, capsys):
+    assert cli_control._stop(SimpleNamespace()) == 0
+    assert "[STOP] the session ended by itself before it had seen the request" in capsys.readouterr().out
+    assert late.repository.requests("account-one") == ()  # the next session is not stopped by it
+
+
+def test_a_second_kill_is_done_when_the_first_stands_and_not_done_when_none_does(late, capsys):
+    options = SimpleNamespace(clear=False, yes=False, reason="news")
+    with pytest.raises(BotlibError, match="ended before it answered; python -m botlib kill once more"):
+        cli_control._kill(options)
+    assert late.repository.requests("account-one") == ()
+    with late.repository.writing() as tx:
+        tx.safety(late.ledger.id, state="halted", latched=True, time=NOW, reason="kill asked for by ann", peak=1e5,
+                  day="2024-03-04", day_start=1e5, orders_today=0, exits_today={})
+    capsys.readouterr()
+    assert cli_control._kill(options) == 0
+    assert "[KILL] the session has ended, and a kill stands: kill asked for by ann" in capsys.readouterr().out
