@@ -282,9 +282,11 @@ def _reconcile(options: argparse.Namespace) -> int:
             for line in said or ["broker and ledger agree; there is nothing to accept"]:
                 say(f"[RECONCILE] {line}")
             return DONE
-        found = control_reconcile.reconcile(desk)
+        found, bare = control_reconcile.reconcile(desk)
         for line in found:
             say(f"[UNEXPLAINED] {line}")
+        for line in () if desk.subject.alive else bare:  # a session that runs sees to it
+            say(f"[UNPROTECTED] {line}")
         if not found:
             say(f"[RECONCILE] broker and ledger agree, account {desk.subject}")
     return UNRECONCILED if found else DONE

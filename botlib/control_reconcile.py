@@ -42,8 +42,11 @@ def answers(found: Look) -> list[Answer]:
     return made + ([Answer("cash", found.cash)] if found.cash else [])
 
 
-def reconcile(desk: Desk) -> list[str]:
-    """What broker and ledger do not agree on, in sentences; only reads. Raises `InputError`, `BrokerError`."""
+def reconcile(desk: Desk) -> tuple[list[str], list[str]]:
+    """What broker and ledger do not agree on, and the shares that no order protects any more, in sentences; only reads.
+
+    Raises `InputError`, `BrokerError`.
+    """
     from botlib.session.reopening import look, reopen
 
     if desk.subject.embedded:
@@ -60,12 +63,14 @@ def reconcile(desk: Desk) -> list[str]:
     unknown = [f"order {one.client_order_id} ({one.side} {one.qty or 0:g} {one.symbol}) is open, and this database "
                "does not know it: another database of botlib's sent it (--db), or cancel it at the broker"
                for one in found.strangers]
-    told_working = desk.repository.orders(desk.ledger.id, working=True)
-    over = [f"order {row.order_id} ({row.side} {row.qty:g} {row.symbol}) ended at the broker "
-            f"({found.over[row.order_id]}) and no order protects the ledger's {found.ledger[row.symbol]:g} shares: "
-            "start a session, which sends what they need"
-            for row in told_working.itertuples() if row.order_id in found.over]
-    return [*map(str, found.found), *by_hand, *unknown, *over]
+    ended: dict[str, list[str]] = {}
+    for row in desk.repository.orders(desk.ledger.id, working=True).itertuples():
+        if row.order_id in found.over:
+            ended.setdefault(row.symbol, []).append(f"{row.type} {found.over[row.order_id]}")
+    bare = [f"{found.ledger[symbol]:g} {symbol}: no order works to sell or cover them any more ({', '.join(how)} at "
+            "the broker); a session sends what they need, python -m botlib flatten closes them"
+            for symbol, how in ended.items()]
+    return [*map(str, found.found), *by_hand, *unknown], bare
 
 
 def accept(desk: Desk, reason: str) -> list[str]:

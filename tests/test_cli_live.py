@@ -189,7 +189,10 @@ def test_what_was_traded_by_hand_is_listed_and_accepted(shell):
     accepted = shell.run("reconcile --accept --reason by-hand", **exchange.environ)
     assert accepted.returncode == 0, accepted.stderr
     assert "-5 shares are written off the ledger" in accepted.stdout
-    assert shell.run("reconcile", **exchange.environ).returncode == 0
+    agree = shell.run("reconcile", **exchange.environ)
+    assert agree.returncode == 0, agree.stdout
+    [bare] = lines(agree.stdout, "UNPROTECTED")
+    assert bare.startswith(f"[UNPROTECTED] {held['AAPL'] - 5:g} AAPL: ") and bare.count(" canceled") == 2  # by hand
     done = shell.run("live paper --config parameters/hold.yaml --iterations 2", **exchange.environ)
     assert done.returncode == 0, done.stdout
     assert f"{held['AAPL'] - 5:g} AAPL, {held['MSFT']:g} MSFT" in lines(done.stdout, "END")[0]

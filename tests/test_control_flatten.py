@@ -70,7 +70,7 @@ def test_in_the_middle_of_a_bar_the_sale_waits_for_its_close_and_nobody_is_told_
     assert (sold.symbol, sold.qty, sold.price) == ("KO", held, world.bars.close[bar, x.tape.column["KO"]])
     control_actions.flatten(made)  # and what became of it is written down
     assert said[-1] == "[POSITIONS] nothing; 0 orders at the broker"
-    assert control_reconcile.reconcile(made) == []
+    assert control_reconcile.reconcile(made) == ([], [])
 
 
 def test_while_the_market_is_closed_the_sale_waits_for_the_open(desk):
@@ -78,7 +78,7 @@ def test_while_the_market_is_closed_the_sale_waits_for_the_open(desk):
     control_actions.flatten(made)
     held = world.exchange.account.qty("KO")
     assert said[-1] == f"[POSITIONS] {held:g} KO; 1 order at the broker: the market is closed"
-    assert control_reconcile.reconcile(made) == []  # its way out works
+    assert control_reconcile.reconcile(made) == ([], [])  # its way out works
     world.host.step(1)
     assert world.exchange.account.qty("KO") == 0.0
 
@@ -86,13 +86,14 @@ def test_while_the_market_is_closed_the_sale_waits_for_the_open(desk):
 def test_shares_whose_sale_expired_are_told_as_bare(desk):
     made, world, _ = desk
     x = world.exchange
-    assert control_reconcile.reconcile(made) == []
+    assert control_reconcile.reconcile(made) == ([], [])
     x.open_bar()
     with pytest.raises(BotlibError):
         control_actions.flatten(made)
     x.halt("KO")
     x.close_bar()
-    [line] = control_reconcile.reconcile(made)
+    differences, [line] = control_reconcile.reconcile(made)
     held = x.account.qty("KO")
-    assert "ended at the broker (expired) and no order protects the ledger's " f"{held:g} shares" in line
-    assert line.endswith("start a session, which sends what they need")
+    assert differences == []  # shares and cash are as the ledger has them
+    assert line == (f"{held:g} KO: no order works to sell or cover them any more (market expired at the broker); a "
+                    "session sends what they need, python -m botlib flatten closes them")
