@@ -21,9 +21,6 @@ from botlib.errors import DataError, warn
 
 FIELDS = ("open", "high", "low", "close", "volume")
 COLUMNS = ("symbol", "time", "check", "severity", "message")
-# Ratios that companies split by; the reverse splits are their inverses.
-_SPLITS = np.array([5 / 4, 4 / 3, 3 / 2, 2, 5 / 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 25, 30, 40, 50, 100])
-_SPLIT_RATIOS = np.concatenate([_SPLITS, 1 / _SPLITS[3:]])
 _RANGE_TOLERANCE = 1e-6  # relative; vendors round adjusted prices
 
 
@@ -249,59 +246,3 @@ def _thin(found: Findings, symbols: Sequence[str], first_bars: pd.DatetimeIndex,
         found.add("warning", "thin-sessions",
                   f"{symbols[n]} {time:%Y-%m-%d} has {counts[k[0], n]} of {expected[k[0]]} bars ({len(k)} such "
                   "sessions). A thinly traded symbol, or a gap in the source.", symbols[n], time)
-
-
-# --- splits -----------------------------------------------------------------------------------------------------------
-
-
-def check_splits(found: Findings, symbols: Sequence[str], index: pd.DatetimeIndex, days: np.ndarray,
-                 first_open: np.ndarray, last_close: np.ndarray, traded: Callable[[int], np.ndarray],
-                 recorded: dict[tuple[int, int], float]) -> None:
-    """Jumps that look like a split nobody recorded, and recorded splits that the prices do not show.
-
-    A jump counts when the last close over the next session's open is within 6 % of a usual ratio (3 % below 2:1), and
-    the value traded that day is at most 3 times its median of the 20 sessions before: a real fall brings a rush, a
-    split does not (AAPL 2000-09-29, -51.9 % on bad news: 10 times).
-
-    index : (S,) the time of each session's first bar; days : (S,) int32; first_open, last_close : (S, N), NaN where a
-    symbol has no bar; traded(n) : (S,) close * volume of a symbol; recorded : ratio by (session number, symbol number).
-    """
-    before = _forward_filled(last_close)
-    with np.errstate(invalid="ignore"):
-        ratio = before[:-1] / first_open[1:]
-        large = (ratio > 1.17) | (ratio < 0.6)
-    for k, n in np.argwhere(large):
-        s, jump = int(k) + 1, float(ratio[k, n])
-        split = float(_SPLIT_RATIOS[np.abs(np.log(jump / _SPLIT_RATIOS)).argmin()])
-        near = abs(jump / split - 1.0) <= (0.03 if 0.5 < split < 2 else 0.06)
-        if near and (s, int(n)) not in recorded and _ordinary(traded(int(n)), s):
-            text = f"{split:g}:1" if split > 1 else f"1:{1 / split:g}"
-            found.add("warning", "unadjusted-split",
-                      f"{symbols[n]} {found.stamp(index[s])}: opens at {first_open[s, n]:g} after a close of "
-                      f"{before[k, n]:g}, like a {text} split, and no split is recorded there. Pass actions=, or "
-                      "adjusted bars; otherwise this is a loss or a gain that nobody had.", symbols[n], index[s])
-    for (s, n), split in recorded.items():
-        if 0 < s < len(days) and abs(np.log(ratio[s - 1, n])) < 0.4 * abs(np.log(split)):
-            found.add("warning", "split-already-applied",
-                      f"{symbols[n]} {found.stamp(index[s])}: a {split:g}:1 split is recorded, and prices do not jump "
-                      f"there (close {before[s - 1, n]:g}, next open {first_open[s, n]:g}). If they are adjusted "
-                      'already, say adjustment="split" and pass no actions.', symbols[n], index[s])
-
-
-def _ordinary(traded: np.ndarray, s: int) -> bool:
-    """Whether session ``s`` traded about as much value as those before; True where too little is known."""
-    earlier = traded[max(0, s - 20):s]
-    known = earlier[~np.isnan(earlier)]
-    return len(known) < 5 or not np.median(known) > 0 or bool(traded[s] <= 3.0 * np.median(known))
-
-
-def _forward_filled(values: np.ndarray) -> np.ndarray:
-    """NaN replaced by the last number above it in its column."""
-    gaps = np.flatnonzero(np.isnan(values).any(axis=0))
-    if len(gaps) == 0:
-        return values
-    filled = values.copy()
-    some = values[:, gaps]
-    row = np.where(np.isnan(some), 0, np.arange(len(some))[:, None])
-    filled[:, gaps] = np.take_along_axis(some, np.maximum.accumulate(row, axis=0), axis=0)
-    return filled

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from botlib import adjust, bar_checks, resample
+from botlib import bar_checks, bar_jumps
 from botlib.bar_checks import FIELDS, Findings, Located
 from botlib.bar_times import daily_labels, interval_of, timestamps
-from botlib.calendars import INTERVAL_MINUTES, NS_A_MINUTE, Schedule, days_of, final_times, session_starts
+from botlib.calendars import INTERVAL_MINUTES, NS_A_MINUTE, Schedule, days_of, final_times
 from botlib.errors import DataError, InputError, nearest
 
 # Adjusted closes contain splits and dividends of the future.
@@ -264,29 +262,4 @@ def check_panels(found: Findings, rows: Rows, panels: dict[str, np.ndarray], ses
     minutes = INTERVAL_MINUTES[interval]
     if schedule is not None:
         bar_checks.check_sessions(found, rows.symbols, rows.times, sessions, valid, minutes, schedule)
-    starts = session_starts(sessions)
-    some = None if valid.all() else valid
-    daily = len(starts) == len(sessions)
-    first = panels["open"] if daily else resample.first_of(panels["open"], some, starts)
-    last = close if daily else resample.last_of(close, some, starts)
-
-    def traded(n: int) -> np.ndarray:
-        value = close[:, n] * panels["volume"][:, n]
-        return value if daily else np.add.reduceat(np.nan_to_num(value), starts)
-
-    bar_checks.check_splits(found, rows.symbols, rows.times[starts], sessions[starts], first, last, traded,
-                            _recorded_splits(actions, rows.symbols, sessions[starts]))
-
-
-def _recorded_splits(actions: pd.DataFrame | None, symbols: Sequence[str],
-                     days: np.ndarray) -> dict[tuple[int, int], float]:
-    if actions is None or actions.empty:
-        return {}
-    splits = actions[(actions["type"] == "split").to_numpy() & actions["symbol"].isin(symbols).to_numpy()]
-    place: dict[Any, int] = {s: n for n, s in enumerate(symbols)}
-    at = np.searchsorted(days, adjust.ex_days(splits))
-    recorded: dict[tuple[int, int], float] = {}
-    for s, symbol, ratio in zip(at, splits["symbol"], splits["value"], strict=True):
-        key = (int(s), place[symbol])
-        recorded[key] = recorded.get(key, 1.0) * float(ratio)
-    return recorded
+    bar_jumps.check_splits(found, rows.symbols, rows.times, panels, sessions, actions)

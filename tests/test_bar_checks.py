@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from bar_helpers import NEW_YORK, checks, closes, rows, table, warned
 
+from botlib.bar_jumps import unexplained
 from botlib.bars import Bars
 from botlib.errors import DataError, InputError
 
@@ -477,6 +478,19 @@ def test_a_split_over_a_gap_and_in_minutes() -> None:
                             "2012-07-03 10:30": 50.0, "2012-07-03 11:30": 50.0, "2012-07-03 12:30": 50.0})
     _, (text,) = warned(lambda: Bars.from_frame(intraday), "unadjusted-split")
     assert text.startswith("X 2012-07-03 09:30: ")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_how_long_an_unrecorded_split_is_remembered() -> None:
+    """It is the last but one of ten sessions."""
+    bars = Bars.from_frame(jump(2, volume=2000.0))
+    assert [sorted(unexplained(bars, count)) for count in (0, 1, 2, 5, 10, 500)] == [[], [], *[["X"]] * 4]
+    assert unexplained(bars.upto(7), 10) == frozenset()  # not yet
+    assert unexplained(bars.upto(0), 10) == frozenset()
+    news = Bars.from_frame(jump(2, volume=7000.0))  # 3.5 times the value of sessions that are not among the last two
+    assert unexplained(news, 2) == frozenset()
+    known = Bars.from_frame(jump(2, volume=2000.0), actions=table(("X", "2012-06-28", "split", 2.0)))
+    assert unexplained(known, 10) == frozenset()
 
 
 # --- options ----------------------------------------------------------------------------------------------------------

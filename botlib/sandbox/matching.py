@@ -2,8 +2,8 @@
 
 At the open, then within the bar: exits, protective pairs among them, before entries; of each, market orders, then
 stops, then limits and targets; of one kind, what came to work first. So is a bar's volume shared under a participation
-cap. The legs of an entry act from its fill on. An order meets only bars that open after it was submitted; one that would
-expire before the next one opens meets the close of the bar it was sent in.
+cap. The legs of an entry act from its fill on. An order meets only bars that open after it was submitted; one that
+would expire before the next one opens meets the close of the bar it was sent in.
 """
 
 from __future__ import annotations
