@@ -141,6 +141,13 @@ def _blocked(_controls: SafetyControls, state: OrderState) -> str:
     return "the broker has blocked the account" if state.account_blocked else ""
 
 
+def _jumped(_controls: SafetyControls, state: OrderState) -> str:
+    if not state.unexplained_jump:
+        return ""
+    return ("its prices jumped like a split that no corporate action explains, so what the strategy makes of them "
+            "may be wrong")
+
+
 def _collar(controls: SafetyControls, state: OrderState) -> str:
     price, good = state.price or math.nan, state.last_good_price or math.nan
     if within(price, good, controls.price_collar_pct):
@@ -223,6 +230,8 @@ ENTRY_RULES: tuple[Rule, ...] = (
     Rule("account-blocked", _blocked),
     *_KNOWN_OF_ANY,
     *_KNOWN_OF_ENTRIES,
+    _known("unexplained_jump", flag, "true or false"),
+    Rule("unadjusted-split", _jumped),
     Rule("price-collar", _collar),
     Rule("data-age", _data_age),
     Rule("order-limit", _order_limit),

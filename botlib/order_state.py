@@ -47,6 +47,8 @@ class OrderState:
     """Whether a kill is recorded that nobody has lifted."""
     account_blocked: bool | None = None
     """Whether the broker has blocked trading, transfers or the account."""
+    unexplained_jump: bool | None = None
+    """Whether the symbol's bars jump like a split that no corporate action explains; see `botlib.bar_jumps`."""
     orders_today: int | None = None
     """Orders that added risk on this exchange date, in all sessions of the ledger."""
     exits_today: int | None = None

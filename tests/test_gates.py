@@ -27,6 +27,7 @@ UNNAMED_AGE = LIMITS.model_copy(update={"max_data_age_seconds": None})
 ENTRY = OrderState(
     symbol="AAPL", adds_risk=True, side="buy", qty=100.0, price=50.0, last_good_price=50.0, position=50.0,
     working_same_side_qty=50.0, working_exits_qty=0.0, state=safety.ACTIVE, latched=False, account_blocked=False,
+    unexplained_jump=False,
     orders_today=99, exits_today=0, equity=100_000.0, data_age_seconds=60.0, usual_data_age_seconds=60.0,
     gross=60_000.0, working_gross=5_000.0, account_equity=100_000.0, adv=10_000.0)
 EXIT = OrderState(symbol="AAPL", adds_risk=False, side="sell", qty=60.0, position=100.0, working_exits_qty=40.0,
@@ -47,6 +48,7 @@ ENTRY_LIMITS = {
     "halted": [({"state": safety.HALTED}, {"state": safety.ACTIVE}), ({"latched": True}, {"latched": False})],
     "reduce-only": [({"state": safety.REDUCE_ONLY}, {"state": safety.ACTIVE})],
     "account-blocked": [({"account_blocked": True}, {"account_blocked": False})],
+    "unadjusted-split": [({"unexplained_jump": True}, {"unexplained_jump": False})],
     "price-collar": [({"price": 50.0, "last_good_price": 40.0}, {"price": 50.0, "last_good_price": 42.0}),
                      ({"price": 39.9}, {"price": 40.0})],
     "data-age": [({"data_age_seconds": 60.1}, {"data_age_seconds": 59.9})],
@@ -163,7 +165,8 @@ def test_a_limit_that_is_no_number_lets_nothing_pass(name):
 # --- Nothing unknown adds risk (46, 47, 49, invariant 9) --------------------------------------------------------------
 
 WRONG = [None, NAN, INF, -INF, "100", [], 10**400]
-MORE_WRONG = {"position": [True], "symbol": [], "adds_risk": [-1, 1], "latched": [0, 1], "account_blocked": [0, 1]}
+MORE_WRONG = {"position": [True], "symbol": [], "adds_risk": [-1, 1], "latched": [0, 1], "account_blocked": [0, 1],
+              "unexplained_jump": [0, 1]}
 
 
 @pytest.mark.parametrize("controls", [LIMITS, UNNAMED_AGE])

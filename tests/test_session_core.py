@@ -156,7 +156,8 @@ def facts(**changes) -> Facts:
     return Facts(time=now, clock=clock, orders=(), fills=(), activities=(), positions={}, account=account)
 
 
-def gate_of(controls, watch=None, told=None, externals=None, weight=0.1, bars=None, final="2024-03-05 16:20"):
+def gate_of(controls, watch=None, told=None, externals=None, weight=0.1, bars=None, final="2024-03-05 16:20",
+            jumped=()):
     core = core_of((bars or daily(*LIST)).upto(1), risk=LEGS)
     decide(core, AAA=weight)
     [intent] = plan(core, at("2024-03-05 16:20")).submits
@@ -166,7 +167,7 @@ def gate_of(controls, watch=None, told=None, externals=None, weight=0.1, bars=No
             watch = watch.closed(controls, Mark(cash=100_000.0, positions={}, prices={"AAA": (100.0, at(when))}),
                                  watch.day, 100_000.0)
     return Guard(core, told or facts(), controls, final=at(final), session_seconds=86_400.0,
-                 externals=externals or {}).gate(intent, watch)
+                 externals=externals or {}, jumped=jumped).gate(intent, watch)
 
 
 @pytest.mark.parametrize(("limit", "interval", "session", "seconds"), [
@@ -200,6 +201,7 @@ def test_states_and_counts_refuse():
     assert not gate_of(WIDE, ready).ok  # no good price was ever seen
     limited = WIDE.model_copy(update={"max_orders_per_day": 1})
     assert gate_of(limited).ok
+    assert gate_of(WIDE, jumped={"BBB"}).ok and gate_of(WIDE, jumped={"AAA"}).rule == "unadjusted-split"
     assert gate_of(WIDE, told=facts(trading_blocked=True)).rule == "account-blocked"
     assert not gate_of(WIDE.model_copy(update={"max_gross_exposure_pct": 50.0}), externals={"ZZZ": 5.0}).ok  # no price
 
@@ -211,7 +213,8 @@ def test_orders_on_their_way_count_against_gross_exposure_at_the_last_close_ther
     decide(core, BBB=0.1)
     send(core)
     core.extend(bars)
-    guard = Guard(core, facts(), WIDE, final=at("2024-03-06 16:20"), session_seconds=86_400.0, externals={})
+    guard = Guard(core, facts(), WIDE, final=at("2024-03-06 16:20"), session_seconds=86_400.0, externals={},
+                  jumped=())
     assert guard._working_gross(set()) == 10_000.0
     assert guard._working_gross({0}) == 0.0  # without itself
 
@@ -228,6 +231,7 @@ def test_protection_of_all_that_is_held_passes_while_other_lots_are_protected():
     watch = Watch.start(100_000.0, pd.Timestamp("2024-03-06").date())
     for intent in plan(core, at("2024-03-06 16:22")).protections:
         core.record(intent)
-        guard = Guard(core, facts(), WIDE, final=at("2024-03-06 16:20"), session_seconds=86_400.0, externals={})
+        guard = Guard(core, facts(), WIDE, final=at("2024-03-06 16:20"), session_seconds=86_400.0, externals={},
+                  jumped=())
         assert guard.gate(intent, watch).ok
     assert again(core).positions() == {"AAA": 60.0}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import forked
 import pytest
@@ -131,7 +132,7 @@ def test_crashes_anywhere(folder, clean, monkeypatch, seed):
 # --- real processes ---------------------------------------------------------------------------------------------------
 
 SCRIPT = '''
-import os, signal, sys, time
+import os, resource, signal, sys, time
 
 from botlib import live
 from botlib.brokers.alpaca.broker import AlpacaBroker
@@ -141,6 +142,11 @@ from botlib.session_config import SessionParams
 
 point, nth = os.environ["DIE"].rsplit(":", 1)
 left = int(nth)
+hoard = []
+
+
+def vm_bytes():
+    return int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 
 
 def dies(name):
@@ -149,7 +155,15 @@ def dies(name):
         left -= 1
         if left == 0:
             print("DYING", flush=True)
-            if os.environ.get("SIGNAL"):  # be told to end in the middle of sending
+            if os.environ.get("MEMORY"):  # nothing more can be had, from here on
+                resource.setrlimit(resource.RLIMIT_AS, (vm_bytes(), resource.RLIM_INFINITY))
+                for size in (1 << 20, 1 << 12, 1 << 6):
+                    try:
+                        while True:
+                            hoard.append(bytearray(size))
+                    except MemoryError:
+                        pass
+            elif os.environ.get("SIGNAL"):  # be told to end in the middle of sending
                 os.kill(os.getpid(), int(os.environ["SIGNAL"]))
                 time.sleep(0.5)
             else:
@@ -222,6 +236,22 @@ def test_sigkill(place, die):
     assert [o.symbol for o in world.ours()] == ["KO"]
     with world.ledger() as repository:
         assert sorted(repository.sessions()["status"]) == ["error", "success", "success"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="address space can be limited on Linux alone")
+@pytest.mark.parametrize("die", ["decide:1", "record:1", "pre-send:1", "accepted:1"])
+def test_out_of_memory(place, die):
+    """Nothing can be allocated any more: the process ends, not with success, and the next one finds out what it did."""
+    world, venue = place
+    ended = process(world, venue, die, iterations=2, fresh=True, MEMORY="1")
+    assert ended.returncode != 0 and "DYING" in ended.stdout, ended.stdout + ended.stderr
+    assert "MemoryError" in ended.stderr or "out of memory" in ended.stdout + ended.stderr
+    status, _ = here(world, venue)
+    assert status == "success"
+    venue.step()
+    here(world, venue)
+    world.check()
+    assert [o.symbol for o in world.ours()] in (["KO"], [])  # once, or what it could not write down was not sent
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -10,6 +10,9 @@ import numpy as np
 import pandas as pd
 
 from botlib import rules
+from botlib.bar_jumps import unexplained
+from botlib.bars import Bars
+from botlib.calendars import session_starts
 from botlib.engine.state import ENTRY, WORKING
 from botlib.gates import Gate, validate
 from botlib.order_state import OrderState, average_volume
@@ -20,7 +23,31 @@ from botlib.session.links import Intent
 from botlib.session.observing import Facts
 from botlib.watch import Watch
 
+_JUMP_SESSIONS = 20
 _VOLUME_DAYS = 40  # looked at for an average daily volume
+
+
+class Jumps:
+    """Symbols of which a price that the strategy may still look at jumped like a split that nobody recorded.
+
+    Parameters
+    ----------
+    warmup : int
+        Bars that the strategy looks back on; 20 sessions count at least.
+    """
+
+    def __init__(self, warmup: int) -> None:
+        self.warmup = warmup
+        self._asked: tuple[int, int] = (0, 0)
+        self._found: frozenset[str] = frozenset()
+
+    def of(self, bars: Bars) -> frozenset[str]:
+        """As the bars and their corporate actions have it now."""
+        asked = len(bars), 0 if bars.actions is None else len(bars.actions)
+        if asked != self._asked:
+            looked_at = session_starts(bars.sessions[-min(self.warmup + 1, len(bars)):])
+            self._asked, self._found = asked, unexplained(bars, max(_JUMP_SESSIONS, len(looked_at)))
+        return self._found
 
 
 class Guard:
@@ -35,11 +62,13 @@ class Guard:
         From one session's close to the next one's, for the usual age of daily bars.
     externals : mapping
         Shares by symbol that are not the ledger's; they count in gross exposure.
+    jumped : collection of str
+        Symbols whose prices jumped like a split that no corporate action explains.
     """
 
     def __init__(self, core: SessionCore, facts: Facts, controls: SafetyControls, *, final: pd.Timestamp,
-                 session_seconds: float | None, externals: Mapping[str, float]) -> None:
-        self.core, self.controls = core, controls
+                 session_seconds: float | None, externals: Mapping[str, float], jumped: Collection[str]) -> None:
+        self.core, self.controls, self._jumped = core, controls, jumped
         self._blocked, self._account_equity = bool(facts.account.blocked), facts.account.equity
         self._equity = float(core.book["equity"] - core.book["receivable"])
         self._age = max(0.0, (facts.time - final).total_seconds())
@@ -66,6 +95,7 @@ class Guard:
             working_same_side_qty=math.fsum(one.left for one in others if one.purpose == ENTRY and one.side == side),
             working_exits_qty=_working_exits(core, others, own if intent.purpose == "protect" else ()),
             state=watch.state, latched=watch.latched, account_blocked=self._blocked, orders_today=before,
+            unexplained_jump=intent.symbol in self._jumped,
             exits_today=watch.exits_today.get(intent.symbol, 0), equity=self._equity, data_age_seconds=self._age,
             usual_data_age_seconds=self._usual_age, gross=self._gross, working_gross=self._working_gross(own),
             account_equity=self._account_equity, adv=_adv(self._volumes[:, i]))

@@ -20,6 +20,7 @@ from botlib.session.checking import session_at
 from botlib.session.core import SessionCore
 from botlib.session.deciding import Decider
 from botlib.session.feed import BarFeed
+from botlib.session.guarding import Jumps
 from botlib.session.memory import Memory, Options, Unwritten
 from botlib.session.observing import Facts, adopt, observe
 from botlib.session.recording import Recorder
@@ -61,6 +62,7 @@ class TradingSession(Rounds):
                  sleep: Callable[[float], None] = clocks.sleep, wall: Callable[[], float] = clocks.time) -> None:
         self.core, self.decider, self.feed, self.broker = core, decider, feed, broker
         self.recorder, self.memory, self.controls, self.options = recorder, memory, controls, options
+        self.jumps = Jumps(decider.warmup)
         self.sender = Sender(broker, sends=options.send, clock=clock, sleep=sleep)
         self.iteration = 0
         self.report: Report | None = None

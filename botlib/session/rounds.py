@@ -13,7 +13,7 @@ from botlib.calendars import schedule
 from botlib.engine.state import ENTRY, WORKING
 from botlib.session.checking import gone
 from botlib.session.feed import BarFeed
-from botlib.session.guarding import Guard
+from botlib.session.guarding import Guard, Jumps
 from botlib.session.links import DUST, Intent
 from botlib.session.memory import Unwritten
 from botlib.session.observing import Facts
@@ -26,7 +26,6 @@ from botlib.session.watching import Watching
 ROUNDS = 6
 """Rounds of cancels and orders in one pass; what is left goes on in the next."""
 
-
 _moment = lru_cache(maxsize=64)(pd.Timestamp)  # labels of bars: many orders have the same
 
 
@@ -34,6 +33,7 @@ class Rounds(Watching):
     """The part of `TradingSession` that sends."""
 
     feed: BarFeed
+    jumps: Jumps
     _unknown_since: dict[str, float]
     _decided_on: dict[int, str]
     """Entries by number: the label of the bar that decided them; those of before a restart are not in it."""
@@ -155,7 +155,7 @@ class Rounds(Watching):
         """The gates, as long as the book stays as it is."""
         final = self._final()
         return Guard(self.core, facts, self.controls, final=final, session_seconds=self._session_seconds(final),
-                     externals=self.memory.externals.shares)
+                     externals=self.memory.externals.shares, jumped=self.jumps.of(self.core.bars))
 
     def _allowed(self, asked: Plan, facts: Facts, decision: int | None, report: Report) -> list[Intent]:
         """The new orders that may go, written down with those that may not."""

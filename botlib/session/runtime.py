@@ -113,14 +113,13 @@ class Runtime:
             status, reason = "error", str(error)
         except BaseException as error:  # a bug of ours: the ledger keeps what happened, and the positions their stops
             self.error = error
-            status, reason = "error", f"{type(error).__name__}: {error}"
+            status, reason = "error", _named(error)
         finally:
             try:
                 self._end(status, reason, begun)  # type: ignore[arg-type]
             except BaseException as error:
                 self.error = self.error or error
-                self.summary = self.summary or summary_of(self.started, "error", f"{type(error).__name__}: {error}",
-                                                          begun)
+                self.summary = self.summary or summary_of(self.started, "error", _named(error), begun)
             finally:
                 gc.unfreeze()
                 self._over.set()
@@ -305,3 +304,9 @@ class Runtime:
             self.lines.put(f"[PROBLEM] {problem}")
         self.lines.put(f"[END] {summary}")
         self._tell("crash" if status == "error" else "end", str(summary))
+
+
+def _named(error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        return f"out of memory ({error})" if str(error) else "out of memory"
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
