@@ -94,6 +94,8 @@ def ex_days(actions: pd.DataFrame) -> np.ndarray:
 
 def known_actions(actions: pd.DataFrame, symbols: Sequence[str], day: int | None = None) -> pd.DataFrame:
     """The actions of these symbols, with an ex-date by ``day`` (days since 1970-01-01) when one is given."""
+    if actions.empty:
+        return actions
     wanted = actions["symbol"].isin(symbols).to_numpy()
     if day is not None:
         wanted = wanted & (ex_days(actions) <= day)

@@ -383,7 +383,9 @@ def test_activities_and_externals(repository, ledger):
         assert not tx.activity(ledger, dividend)
         assert tx.external(ledger, "AAPL", -3.0, reason="mine", accepted_by="maria", time=NOW) > 0
     assert repository.activities(ledger)["booked"].tolist() == [True]
-    assert repository.externals(ledger)["qty"].tolist() == [-3.0]
+    [one] = repository.externals(ledger)
+    assert (one.qty, one.accepted_by != "") == (-3.0, True)
+    assert repository.externals(ledger, after=one.id) == ()
 
 
 # --- The chain of events -------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from botlib.repository import schema
 from botlib.repository.rows import (
     ArmRow,
     DecisionRow,
+    ExternalRow,
     IntentRow,
     LeaseRow,
     LedgerRow,
@@ -46,6 +47,8 @@ _UNHANDLED = _REQUESTS.where(_t.requests.c.handled.is_(None))
 _INTENT = _rows(IntentRow, _t.intents.c.client_order_id == _ID)
 _OPEN = _rows(IntentRow, _t.intents.c.ledger_id == _ID, _t.intents.c.state.in_(_t.OPEN_STATES)).order_by(
     _t.intents.c.created, _t.intents.c.client_order_id)
+_EXTERNALS = _rows(ExternalRow, _t.externals.c.ledger_id == _ID, _t.externals.c.id > bindparam("after")).order_by(
+    _t.externals.c.id)
 _LEASE = _rows(LeaseRow, _t.leases.c.account_id == _ID)
 _p = _t.round_trips.c
 _PROFIT: list[Any] = [
@@ -203,11 +206,11 @@ class Reading:
         """What moved cash or shares beside fills."""
         return self._history(_t.activities, "time", ledger_id, None, since, until, limit)
 
-    def externals(self, ledger_id: int, after: int = 0) -> pd.DataFrame:
-        """Shares that persons said are not the ledger's; those with a number above ``after``."""
-        c, columns = _t.externals.c, columns_of(_t.externals, "ledger_id", "seal", "opening")
-        query = select(*columns).where(c.ledger_id == ledger_id, c.id > after)
-        return self._newest(query, [c.time, c.id], None, columns)
+    def externals(self, ledger_id: int, after: int = 0) -> tuple[ExternalRow, ...]:
+        """Shares that persons said are not the ledger's, oldest first; those with a number above ``after``."""
+        with self._reading() as connection:
+            found = connection.execute(_EXTERNALS, {"id": ledger_id, "after": after})
+            return tuple(make_row(ExternalRow, row) for row in found)
 
     def trials(self, strategy: str, data_key: str) -> pd.DataFrame:
         """Every point that was tried of a strategy on a data set, oldest first: source, point, sharpe (a bar),

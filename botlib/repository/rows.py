@@ -158,6 +158,18 @@ class ArmRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExternalRow:
+    """Shares (``symbol`` "cash": dollars) that a person said are not the ledger's."""
+
+    id: int
+    symbol: str
+    qty: float
+    reason: str
+    accepted_by: str
+    time: Time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseRow:
     """Who has an account, or had it last (``released`` is set)."""
 
@@ -193,7 +205,7 @@ def columns_of(table: Table, *without: str) -> list[Column[Any]]:
 
 _TABLES = {LedgerRow: schema.ledgers, SessionRow: schema.sessions, DecisionRow: schema.decisions,
            IntentRow: schema.intents, SafetyRow: schema.safety, RequestRow: schema.requests, ArmRow: schema.arms,
-           LeaseRow: schema.leases}
+           ExternalRow: schema.externals, LeaseRow: schema.leases}
 _PLANS = {cls: [(f.name, _reader(table.c[f.name])) for f in fields(cls)] for cls, table in _TABLES.items()}
 
 

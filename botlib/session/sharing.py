@@ -64,8 +64,8 @@ class Sharing:
         """Differences that a person has accepted are the person's own from now on (``cash``: dollars). An answer that
         does not fit what differs now counts for nothing, and never later; sentences about those."""
         said, memory = [], self.memory
-        for row in self.recorder.repository.externals(self.recorder.ledger_id, after=memory.accepted).itertuples():
-            memory.accepted, what, qty = int(row.id), str(row.symbol), float(row.qty)
+        for row in self.recorder.repository.externals(self.recorder.ledger_id, after=memory.accepted):
+            memory.accepted, what, qty = row.id, row.symbol, row.qty
             now = {one.what: one.broker - one.ledger for one in self._differences(facts)}.get(what, 0.0)
             if abs(now - qty) >= abs(now):
                 said.append(f"what {row.accepted_by} accepted ({what}: {qty:+,.9g}) is not what differs now "
