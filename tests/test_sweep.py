@@ -184,7 +184,7 @@ def test_memory_that_is_short_is_only_slow(monkeypatch):
     from botlib import sharing
 
     monkeypatch.setattr(sharing, "MEMORY", 1)
-    monkeypatch.setattr("botlib.tuning.sweep._ROWS_BYTES", 1)
+    monkeypatch.setattr("botlib.tuning.running._ROWS_BYTES", 1)
     rng = np.random.default_rng(3)
     bars = make_bars({s: list(np.round(50.0 * np.cumprod(1.0 + rng.normal(0.0, 0.02, 200)), 2)) for s in "AB"})
     agree(sweep(bars, Dip, GRID, costs=FEE_FREE, risk=botlib.Risk(max_position_pct=30.0), safety=None, by="symbol"))

@@ -74,7 +74,7 @@ ROOMS = {
                      "errors params calendars bars rules fees alpaca_rules", "numpy pandas", pure=True),
     # The shell: files, services, processes.
     "tuning": Room("tuning tuning.*", "errors wording params bars sharing strategies safety engine metrics overfit "
-                   "backtest tuning_core", "numpy pandas"),
+                   "backtest tuning_core loading", "cloudpickle distributed numpy optuna pandas"),
     "sandbox": Room("sandbox sandbox.*", "errors wording params calendars bars alpaca_rules exchange",
                     "msgpack numpy pandas requests starlette urllib3 uvicorn"),
     "brokers": Room("brokers brokers.*", "errors wording calendars project alpaca_rules",

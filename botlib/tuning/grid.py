@@ -146,10 +146,10 @@ def _check_alone(strategy: type, values: Mapping[str, Sequence[Any]], own: set[s
     for name in values:
         if name not in own:
             for value in values[name]:
-                _risk(risk, {name: value})
+                risk_with(risk, {name: value})
 
 
-def _risk(risk: Risk, changes: Mapping[str, Any]) -> Risk:
+def risk_with(risk: Risk, changes: Mapping[str, Any]) -> Risk:
     """``risk`` with other values; whole numbers are taken for floats."""
     if not changes:
         return risk
@@ -165,7 +165,7 @@ def _points(strategy: type, values: Mapping[str, Sequence[Any]], own: set[str],
     names = list(values)
     numbers = numbers.transpose([names.index(name) for name in (*mine, *others)])
     numbers = numbers.reshape(math.prod(len(values[name]) for name in mine), -1)
-    risks = [_risk(risk, dict(zip(others, combo, strict=True)))
+    risks = [risk_with(risk, dict(zip(others, combo, strict=True)))
              for combo in itertools.product(*(values[name] for name in others))]
     points, impossible, alive = [], [], {name: set[Any]() for name in mine}
     for combo, rows in zip(itertools.product(*(values[name] for name in mine)), numbers, strict=True):

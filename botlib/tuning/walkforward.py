@@ -15,7 +15,8 @@ from botlib.result import BacktestResult
 from botlib.safety import SafetyControls
 from botlib.tuning.grid import MAX_COMBOS, grid_of
 from botlib.tuning.result import METRICS, SweepResult, figures_of
-from botlib.tuning.sweep import By, sweep
+from botlib.tuning.running import By
+from botlib.tuning.sweep import sweep
 from botlib.tuning.windows import MIN_TRAIN, Split, Traded, WalkForward, Window, splits
 
 _DEFAULT_RISK, _DEFAULT_COSTS, _DEFAULT_SAFETY = Risk(), Costs(), SafetyControls()
