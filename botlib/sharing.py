@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-MEMORY = 64 * 2**20
-"""Bytes of results that one memo keeps; the longest unused go first."""
+MEMORY = 8 * 2**20
+"""Bytes of results that one memo keeps, or eight panels where they are larger; the longest unused go first."""
 
 
 class Memo:
     """Results by how they were made, and names for what is not an array of numbers."""
 
-    def __init__(self, limit: int = MEMORY) -> None:
+    def __init__(self, limit: int) -> None:
         self.limit, self.used = limit, 0
         self._made: OrderedDict[Hashable, Shared] = OrderedDict()
         self._numbers: dict[Hashable, int] = {}

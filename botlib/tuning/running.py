@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from botlib import backtesting, engine
+from botlib import backtesting, engine, sharing
 from botlib.backtesting import account_book, backtest, ready_targets, strategy_targets
 from botlib.bars import Bars
 from botlib.engine.sweeping import FIGURES, next_true, run_signals
@@ -26,7 +26,8 @@ from botlib.tuning.result import figures_of
 
 By = Literal["portfolio", "symbol"]
 
-_ROWS_BYTES = 16 * 2**20  # of signal indices that one batch of accounts shares
+_ROWS_BYTES = 8 * 2**20  # of signals, and of their indices in work, that one batch of accounts shares
+_PANELS = 8  # results of a panel's size that are kept for other points
 _LEGS = ("stop_loss_pct", "take_profit_pct")
 
 
@@ -63,7 +64,7 @@ class Run:
         self.figures = np.full((accounts, points, 4), np.nan)
         self.equity = np.full((accounts, points, len(bars)), np.nan) if terms.equity else None
         seen = bars.signal_view(terms.signal_adjustment) if bars.actions is not None else bars
-        self._shared: Bars | None = shared_bars(seen, Memo())
+        self._shared: Bars | None = shared_bars(seen, Memo(max(sharing.MEMORY, _PANELS * bars.close.nbytes)))
 
     def carry_out(self, cores: int, progress: Callable[[int], Any] | None = None) -> None:
         """Run all accounts on so many threads; ``progress`` is called with the accounts done."""
@@ -91,6 +92,8 @@ class Run:
 
     def batches(self, cores: int) -> Iterator[Callable[[], int]]:
         """Pieces of work, each of which returns how many accounts it finished."""
+        bars_count, symbols = self.bars.close.shape
+        row_bytes = bars_count * (symbols + 4 * cores)
         pending: list[tuple[Point, Signals]] = []
         rows: set[int] = set()
         for point in self.grid.points:
@@ -98,7 +101,7 @@ class Run:
             if isinstance(signals, Signals):
                 pending.append((point, signals))
                 rows |= {id(signals.entries), id(signals.exits)}
-                if 4 * len(rows) * self.bars.close.size > _ROWS_BYTES:
+                if len(rows) * row_bytes > _ROWS_BYTES:
                     yield from self._signal_work(pending, cores)
                     pending, rows = [], set()
             else:
