@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from botlib import cli_status
 from botlib.cli_parser import DONE, UNRECONCILED, Commands, Parser
-from botlib.cli_permit import say
+from botlib.cli_permit import asker, say
 from botlib.errors import BotlibError, InputError
 
 if TYPE_CHECKING:
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 CLEAR = "CLEAR"
 """What a person types to lift a kill."""
+
+_STATUS = """\
+How a session stands: its portfolio, positions, orders, limits and last events, from the ledger. Orders are all that may
+still trade at the broker, stops and targets among them, also those that wait for their entry to fill; the session's own
+lines count the same.
+"""
 
 _STOP = """\
 Ask the running session to end in an orderly way, after the pass under way, and wait for its end.
@@ -56,7 +62,7 @@ NAMES = ("status", "trades", "stop", "flatten", "kill", "reconcile", "verify")
 
 def add(commands: Commands) -> None:
     """Add these commands."""
-    status = commands.add("status", "how a session stands", run=cli_status.status)
+    status = commands.add("status", "how a session stands", _STATUS, run=cli_status.status)
     status.add_argument("--watch", action="store_true", help="again and again, until Ctrl-C")
     trades = commands.add("trades", "executions and profit", run=cli_status.trades)
     trades.add_argument("--symbol", metavar="TICKER", help="only this one")
@@ -252,11 +258,9 @@ def _clear(desk: Desk, options: argparse.Namespace) -> int:
 
 def _sure(options: argparse.Namespace, said: tuple[str, ...]) -> bool:
     """Whether a person lifts a kill, knowing what resets."""
-    from botlib.keyboard import keyboard
-
     if options.yes:
         return True
-    ask = keyboard()
+    ask = asker()
     if ask is None:
         raise InputError("kill --clear asks a person to type a word, and here nobody can: use a terminal, or give "
                          "--yes.")

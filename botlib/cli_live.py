@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from botlib import cli_permit
 from botlib.cli_parser import CRASHED, Commands, Parser
-from botlib.cli_permit import say, session_params, typed_now, values, waived_now
+from botlib.cli_permit import asker, say, session_params, typed_now, values, waived_now
 from botlib.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ Run a paper session: on the local exchange by default, on Alpaca's paper account
 in its first line, then one line a pass and one for each signal, order and execution. Ctrl-C ends it in an orderly way;
 positions keep their stops and targets at the broker, and the next start goes on where the ledger stands.
 
-Later wins: the notebook's parameters cell < --config files, left to right < --set < the other flags.
+Later wins: the notebook's parameters cell < --config files, left to right < --set < the other flags. --no-notebook
+reads the same cell and does not run it: what nothing sets has the same value either way.
 
 examples:
   python -m botlib live paper --config parameters/paper.yaml --symbols AAPL MSFT --iterations 3
@@ -115,7 +116,8 @@ def _flags(parser: Parser, *, runs: bool = True) -> None:
         add("--output", default="outputs", metavar="DIR", help="folder of all runs (default: outputs)")
         add("--notebook", metavar="FILE", help="another notebook with a parameters cell")
         add("--quiet", action="store_true", help="only the venue, what needs attention, and the end")
-        add("--no-notebook", action="store_true", help="run in this process; only the ledger keeps a record")
+        add("--no-notebook", action="store_true", help="run in this process with the same values; only the ledger "
+                                                      "keeps a record")
         add("--take-over", action="store_true", help="the session that has the account on another host is "
                                                          "dead: my word")
 
@@ -157,7 +159,8 @@ def _in_this_process(params: SessionParams, options: argparse.Namespace, root: P
     waive = list(getattr(options, "waive", []))
     while True:
         try:
-            session = start_session(params, root=root, take_over=options.take_over, waive=waive)
+            session = start_session(params, root=root, take_over=options.take_over, waive=waive,
+                                    confirm=asker() if params.kind == "live" else None)
             break
         except InputError as error:
             waive = waived_now(error, waive)
@@ -181,10 +184,10 @@ def _hang_up(session: Any) -> Iterator[None]:
         signal.signal(signal.SIGHUP, before)
 
 
-_LOUD = ("[VENUE]", "[ALARM]", "[PROBLEM]", "[SAFETY]", "[UNEXPLAINED]", "[PARITY]", "[END]")
+_LOUD = ("[VENUE]", "[ALARM]", "[PROBLEM]", "[SAFETY]", "[UNEXPLAINED]", "[PARITY]", "[NOTE]", "[END]")
 
 
-def _sayer(options: argparse.Namespace) -> Callable[[str], None]:
+def _sayer(options: argparse.Namespace) -> Callable[[str], Any]:
     """Prints all lines of a session, or with --quiet those that matter to somebody who is not watching.
 
     The comparison with the backtest, which a notebook shows once more, is said once.

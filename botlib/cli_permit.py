@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _PLAIN = ("symbols", "period", "interval", "iterations", "venue", "account", "capital", "db", "orders", "until",
           "enable_live")
+_INDENT = len("[PORTFOLIO] ")
 
 
 def values(options: argparse.Namespace, root: Path) -> dict[str, Any]:
@@ -35,24 +37,65 @@ def values(options: argparse.Namespace, root: Path) -> dict[str, Any]:
 
 
 def session_params(options: argparse.Namespace, kind: str, root: Path) -> SessionParams:
-    """The parameters without a notebook."""
+    """The parameters of a session that runs without its notebook: the same as with it, what nothing sets being the
+    notebook's. A project that has no notebook has the library's defaults."""
     from botlib import hygiene, job
     from botlib.project import typed_path
     from botlib.session_config import SessionParams
 
-    configs = [typed_path(file, root, "parameter file") for file in options.config]
-    params, _, _ = job.settled(kind, base=root, configs=configs, sets=options.sets, flags=values(options, root),
-                               secrets=hygiene.environment_secrets(os.environ))
+    named = getattr(options, "notebook", None)
+    given: dict[str, Any] = {
+        "configs": [typed_path(file, root, "parameter file") for file in options.config], "sets": options.sets,
+        "flags": values(options, root), "secrets": hygiene.environment_secrets(os.environ)}
+    if named is None and not (root / job.NOTEBOOKS[kind]).is_file():
+        params = job.settled(kind, base=root, **given)[0]
+    else:
+        params = job.prepare(kind, notebook=named and typed_path(named, root, "notebook"), root=root, **given).params
     assert isinstance(params, SessionParams)
     return params
 
 
-def say(line: str) -> None:
-    """Print a line at once. A reader that goes away (| head) ends the printing, not the session."""
+def say(text: str) -> bool:
+    """Print lines at once; whether they were read. A reader that goes away (| head) ends the printing, not the session.
+    """
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     try:
-        print(line, flush=True)
+        print("\n".join(fitted(line, width) for line in text.split("\n")) if width else text, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
+
+
+def fitted(line: str, width: int) -> str:
+    """A line of figures broken at its bars, where it is wider than the screen: the rest is set in."""
+    first, *parts = line.split(" | ")
+    rows = [first]
+    for part in parts:
+        if len(rows[-1]) + len(part) + 5 > width:  # " | " before it, " |" after it
+            rows[-1] += " |"
+            rows.append(" " * _INDENT + part)
+        else:
+            rows[-1] += f" | {part}"
+    return "\n".join(rows) if len(line) > width else line
+
+
+def asker() -> Callable[[str], str] | None:
+    """`botlib.keyboard.keyboard`, where Ctrl-C at the prompt is an answer, too: no."""
+    from botlib.keyboard import keyboard
+
+    ask = keyboard()
+    if ask is None:
+        return None
+
+    def asked(text: str) -> str:
+        try:
+            return ask(text)
+        except KeyboardInterrupt:
+            sys.stderr.write("\n")
+            raise InputError("Ctrl-C at the prompt: nothing was typed, and nothing was started or changed.") from None
+
+    return asked
 
 
 @contextmanager
@@ -82,12 +125,11 @@ def _type_line(params: SessionParams, options: argparse.Namespace, root: Path) -
 def _armed(params: SessionParams, options: argparse.Namespace, root: Path, *, sessions: int, until: Any) -> Armed:
     """What a person types; before it, the names of evidence to do without."""
     from botlib import going_live
-    from botlib.keyboard import keyboard
 
     waive = list(options.waive)
     while True:
         try:
-            return going_live.arm_from_params(params, sessions=sessions, until=until, waive=waive, ask=keyboard(),
+            return going_live.arm_from_params(params, sessions=sessions, until=until, waive=waive, ask=asker(),
                                               root=root)
         except InputError as error:
             waive = waived_now(error, waive)
@@ -95,13 +137,14 @@ def _armed(params: SessionParams, options: argparse.Namespace, root: Path, *, se
 
 def waived_now(error: InputError, waived: list[str]) -> list[str]:
     """Let a person at a terminal waive missing evidence by typing its names; raises the refusal otherwise."""
-    from botlib.keyboard import keyboard
+    from botlib.arming import WAIVABLE
 
-    ask = keyboard()
+    ask = asker()
     if not isinstance(error, EvidenceMissing) or ask is None:
         raise error
-    typed = ask(f"{error}\n\nType the names ({' '.join(error.missing)}) to waive them, or press Enter to leave "
-                "it.").split()
+    lacking = "\n".join(f"  {name:<15}{WAIVABLE[name]}" for name in error.missing)
+    typed = ask(f"Before live trading, this is missing:\n{lacking}\n\nType the names ({' '.join(error.missing)}) to "
+                "waive them, which is put on record, or press Enter to leave it.").split()
     if not set(error.missing) <= set(typed):
         raise error
     return [*waived, *error.missing]

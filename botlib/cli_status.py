@@ -47,7 +47,8 @@ def status(options: argparse.Namespace) -> int:
             while True:
                 head = "\x1b[H\x1b[2J" if sys.stdout.isatty() else ""
                 said = control_view.status(repository, control.again(repository, subject))
-                say(f"{head}--- {control_view.stamp()}, Ctrl-C ends it\n" + "\n".join(said))
+                if not say(f"{head}--- {control_view.stamp()}, Ctrl-C ends it\n" + "\n".join(said)):
+                    return DONE  # nobody reads it any more
                 time.sleep(_EVERY_SECONDS)
         except KeyboardInterrupt:
             return DONE

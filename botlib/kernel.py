@@ -209,8 +209,16 @@ def _kernel_manager(environ: dict[str, str], folder: Path, output: IO[str], star
                 self.transport_encryption = "auto"
             await super().start_kernel(**{**options, "env": environ, "cwd": str(folder), "stdout": output,
                                           "stderr": output})
+            self.process = getattr(self.provisioner, "process", None)  # which forgets it when it has ended
 
     return ThisPython
+
+
+def exit_status(kernels: Sequence[Any]) -> int | None:
+    """How the last kernel ended by itself: its exit code, or minus the signal that ended it; None when that cannot be
+    told."""
+    status = getattr(getattr(kernels[-1] if kernels else None, "process", None), "returncode", None)
+    return status if isinstance(status, int) else None
 
 
 def kill(manager: Any) -> None:

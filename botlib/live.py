@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from botlib.session.summary import LiveTradingSummary
     from botlib.session_config import SessionParams
 
+GIVES_WAY = ("[RUNS ON] Other cells were asked for, so this one waits no longer. The session runs on: the cells below "
+             "show it as it stands, and this one waits again when it is run again.")
+
+_SEEN_SECONDS = 1.5  # panels look once a second
 _RUNNING: dict[tuple[str, str], Session] = {}
 _LOCK = threading.Lock()
 
@@ -72,15 +76,26 @@ class Session:
             while True:
                 yield self._runtime.lines.get_nowait()
 
-    async def wait(self, say: Callable[[str], Any] = print) -> LiveTradingSummary:
-        """Say what it says until it is over. An interrupt asks it to stop and goes on waiting for its orderly end."""
+    async def wait(self, say: Callable[[str], Any] = print) -> LiveTradingSummary | None:
+        """Say what it says until it is over. An interrupt asks it to stop and goes on waiting for its orderly end.
+
+        In JupyterLab it gives way to cells that a person asks for meanwhile, since they would wait for this one, and
+        their outputs, the panel among them, be gone until then: None, and the session runs on.
+        """
+        from botlib.keyboard import cells_wait, keyboard
+
         while not self.over:
             for line in self.lines():
                 say(line)
+            if cells_wait():
+                say(GIVES_WAY)
+                return None
             try:
                 await asyncio.sleep(0.2)
             except asyncio.CancelledError:
                 self.stop("interrupted")
+        if keyboard() is not None:  # the cells below keep the kernel busy: first the panels show the end
+            await asyncio.sleep(_SEEN_SECONDS)
         return self._last_words(say)
 
     def join(self, say: Callable[[str], Any] = print) -> LiveTradingSummary:
@@ -171,7 +186,8 @@ def start_session(params: SessionParams, *, root: str | Path | None = None, envi
         if running is not None and not running.over:
             if running.params != params:
                 raise InputError(f"a session with other parameters runs here already ({running.params.name}): stop it "
-                                 "first, or restart the kernel.")
+                                 "first (botlib.panel.show() in a new cell shows it with its buttons), or give it its "
+                                 "own parameters back to see it here.")
             return running
         found = dict(os.environ if environ is None else environ)
         tell = _teller(params, found)  # what is wrong with it shows before anything is taken

@@ -131,9 +131,10 @@ class Panel:
             display(HTML(self.html(live=False)))
             return
         self._loop = asyncio.get_running_loop()
-        self._view = widgets.HTML(self.html())
+        # As wide as the cell and no wider: what does not fit wraps or scrolls inside the page.
+        self._view = widgets.HTML(self.html(), layout=widgets.Layout(width="auto", min_width="0", margin="0"))
         self._buttons = self._make_buttons()
-        display(widgets.VBox([self._view, self._buttons]))
+        display(widgets.VBox([self._view, self._buttons], layout=widgets.Layout(overflow="hidden")))
         self._place = display(HTML(""), display_id=True)
         self._task = self._loop.create_task(self._follow())
 
@@ -166,7 +167,7 @@ class Panel:
             made.on_click(lambda _: act())
             return made
 
-        row = widgets.HBox()
+        row = widgets.HBox(layout=widgets.Layout(flex_flow="row wrap"))
         first = (
             button("Stop", "", "End the session in an orderly way", lambda: self._clicked("stop")),
             button("Reduce only", "", "Cancel entries; only exits from now on", lambda: self._clicked("reduce-only")),

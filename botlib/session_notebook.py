@@ -6,10 +6,11 @@ a headless run.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from botlib.errors import InputError
+from botlib.errors import EvidenceMissing, InputError
 
 if TYPE_CHECKING:
     from botlib.live import Session
@@ -44,13 +45,33 @@ def begin(params: SessionParams, *, session_id: str = "", run_folder: str = "", 
         from botlib.session_record import Recorded, open_record
 
         return Recorded(open_record(params, session_id))
+    from botlib import arming
+    from botlib.keyboard import keyboard
     from botlib.live import start_session
 
-    return start_session(params, run_folder=run_folder, waive=waive)
+    if keyboard() is None:  # headless: who reads a refusal has the command line before them
+        return start_session(params, run_folder=run_folder, waive=waive)
+    threading.Thread(target=_prepare_figures, daemon=True).start()
+    if params.kind == "live" and not params.enable_live:
+        raise InputError("enable_live = False: live trading starts only when it is asked for. Set enable_live = True "
+                         "in the parameters at the top of this notebook and run its cells again.")
+    try:
+        return start_session(params, run_folder=run_folder, waive=waive)
+    except EvidenceMissing as error:
+        names = ", ".join(dict.fromkeys([*arming.waivers(waive), *error.missing]))
+        raise EvidenceMissing("live trading needs what is missing here: "
+                              f"{'; '.join(arming.WAIVABLE[name] for name in error.missing)}. Make up for it, or do "
+                              f'without it by name, which is put on record: waived = "{names}" in the cell under '
+                              "Permission, and run the cells from there on.", error.missing) from None
+
+
+def _prepare_figures() -> None:
+    """Load what the report draws with, which takes a second, while nobody waits for it."""
+    import matplotlib.figure  # noqa: F401
 
 
 def record_of(session: Session | Recorded) -> SessionRecord:
-    """What the ledger has of a session that has ended."""
+    """What the ledger has of a session. Of one that runs it is how it stands, which its tables and figure say."""
     from botlib.session_record import Recorded, open_record
 
     if isinstance(session, Recorded):
@@ -60,10 +81,15 @@ def record_of(session: Session | Recorded) -> SessionRecord:
 
 def finish(record: SessionRecord, output_dir: str = "") -> None:
     """The end of a notebook: headless the result is written; in JupyterLab the runner executes this notebook once more,
-    read-only from the ledger, and leaves that as the session's record."""
+    read-only from the ledger, and leaves that as the session's record. Of a session that ran when ``record`` was read
+    nothing is written."""
     from botlib.keyboard import keyboard
     from botlib.result_file import save_session
 
+    if record.running and not output_dir:
+        print("No record is written: the session ran when these cells read it. When it has ended, run them again "  # noqa: T201
+              "from session.wait() on.")
+        return
     save_session(output_dir, **record.result())
     if output_dir or keyboard() is None:
         return

@@ -11,7 +11,7 @@ import pandas as pd
 
 from botlib.calendars import EXCHANGE_TZ
 from botlib.errors import InputError
-from botlib.panel_status import event_words, find_session
+from botlib.panel_status import event_words, find_session, gone, happened
 
 if TYPE_CHECKING:
     from botlib.repository import Repository
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 RECORDED = ("fill", "session-started", "session-ended", "session-permitted", "kill", "kill-cleared", "safety",
             "request", "external", "unexplained", "protection", "corporate-action", "alarm", "missed-bar", "recovered",
-            "activity")
+            "sizing", "activity")
 """Events that a record shows, one line each."""
 
 
@@ -32,6 +32,8 @@ class SessionRecord:
     ----------
     fills, round_trips, equity, events : DataFrame
         The ledger's rows of this session, in order of time.
+    running : bool
+        Whether it still runs: what stands here is how it was at its last pass then, and no record.
     parity : str
         The sentence that compares it with a backtest; "" where none was made.
     unexplained : tuple of str
@@ -46,6 +48,7 @@ class SessionRecord:
     round_trips: pd.DataFrame
     equity: pd.DataFrame
     events: pd.DataFrame
+    running: bool = False
     parity: str = ""
     unexplained: tuple[str, ...] = ()
 
@@ -56,10 +59,13 @@ class SessionRecord:
         return codes.get(self.session.status, 4 if self.unexplained else 0)
 
     def result(self) -> dict[str, Any]:
-        """What `botlib.save_session` takes."""
+        """What `botlib.save_session` takes. Raises `InputError` for a session that runs: it has no result yet."""
         from botlib import terms
 
         s = self.session
+        if self.running:
+            raise InputError(f"session {s.id[:12]} still runs, so that it has no result yet: stop it, or wait for its "
+                             "end, and read it again.")
         return {"summary": {"iterations": s.iterations or 0, "total_trades": s.total_trades or 0,
                             "total_pnl": s.total_pnl or 0.0, "status": s.status, "reason": s.reason,
                             "total_fills": len(self.fills), "session_id": s.id, "exit_code": self.exit_code,
@@ -88,13 +94,14 @@ def load(repository: Repository, session_id: str, params: SessionParams) -> Sess
         return table[table["session_id"] == found.id].reset_index(drop=True)
 
     events = mine(repository.events(ledger.id, since=found.started))
-    said: Mapping[str, Any] = {}
+    running = found.status == "running" and not gone(found, repository.lease(ledger.account_id))
+    said: Mapping[str, Any] = {"parity": "The session still runs: it is compared at its end."} if running else {}
     for one in events[events["kind"] == "session-ended"].itertuples():
         said = one.data
     return SessionRecord(
         ledger=ledger, session=found, params=params, fills=mine(repository.fills(ledger.id)),
         round_trips=mine(repository.round_trips(ledger.id)), equity=mine(repository.equity(ledger.id)), events=events,
-        parity=str(said.get("parity") or ""), unexplained=tuple(said.get("unexplained") or ()))
+        running=running, parity=str(said.get("parity") or ""), unexplained=tuple(said.get("unexplained") or ()))
 
 
 class Recorded:
@@ -108,7 +115,7 @@ class Recorded:
         say(f"[RECORD] session {self.record.session.id}, read from its ledger; nothing is traded here")
         for event in self.record.events.itertuples():
             if event.kind in RECORDED:
-                when = event.time.tz_convert(EXCHANGE_TZ)
+                when = happened(event.kind, event.data, event.time).tz_convert(EXCHANGE_TZ)
                 say(f"[{event.kind.upper()}] {when:%Y-%m-%d %H:%M} {event_words(event.kind, event.data)}")
 
     def __repr__(self) -> str:

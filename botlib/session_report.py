@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from botlib.session_config import SessionParams
     from botlib.session_record import SessionRecord
 
+_STILL_RUNS = "; what stands here is of its last pass, and no record: run these cells again when it has ended"
 _SHOWN = 60
 """Rows of a table; of more, the newest are shown."""
+_MEANS = {"period": "history to load; a longer one when it has fewer bars than the strategy's warm-up"}
 
 
 def settings_table(params: SessionParams) -> TextTable:
@@ -34,7 +36,7 @@ def settings_table(params: SessionParams) -> TextTable:
     names = {"data": ("provider", "symbols", "period", "interval", "calendar", "signal_adjustment"),
              "session": ("venue", "account", "feed", "orders", "capital", "iterations", "poll_seconds", "at_end",
                          "replay_start", "speed", "db")}
-    rows = [(section, name, _text(getattr(params, name)), fields[name].description or "")
+    rows = [(section, name, _text(getattr(params, name)), _MEANS.get(name) or fields[name].description or "")
             for section, wanted in names.items() for name in wanted]
     rows += [("strategy", "name", params.strategy["name"], "")]
     rows += [("strategy", *row) for row in _strategy_rows(params.load_strategy())]
@@ -59,21 +61,24 @@ def summary(record: SessionRecord) -> TextTable:
     end = float(marks["equity"].iloc[-1]) if len(marks) else start
     held = marks["positions"].iloc[-1] if len(marks) else {}
     limits = s.limits or {}
+    passes = int(marks["iteration"].max()) if record.running and marks["iteration"].notna().any() else s.iterations or 0
     rows = [
-        ("Status", s.status + (f": {s.reason}" if s.reason else "")),
+        ("Status", s.status + (f": {s.reason}" if s.reason else "") + (_STILL_RUNS if record.running else "")),
         ("Strategy", f"{s.strategy} ({s.strategy_hash[:12]})"),
         ("From", f"{_when(s.started)} New York"),
-        ("To", f"{_when(s.ended)} New York" if s.ended is not None else "it has not ended in order"),
-        ("Passes", f"{s.iterations or 0:,}"),
+        ("To", f"{_when(s.ended)} New York" if s.ended is not None else
+         "it still runs" if record.running else "it has not ended in order"),
+        ("Passes", f"{passes:,}"),
         ("Fills, round trips", f"{len(record.fills):,}, {len(record.round_trips):,}"),
-        ("Equity at the end", money(end, digits=2)),
-        ("Profit of the session", money(s.total_pnl or 0.0, sign=True, digits=2)),
+        ("Equity at its last pass" if record.running else "Equity at the end", money(end, digits=2)),
+        ("Profit of the session", "known at its end" if record.running else
+         money(s.total_pnl or 0.0, sign=True, digits=2)),
         ("Since the ledger's beginning", f"{money(end - start, sign=True, digits=2)}, "
                                          f"{percent(100.0 * (end / start - 1.0), sign=True, digits=2)}"),
         ("Largest drawdown", _worst(marks, "drawdown_pct", limits.get("max_drawdown_pct"))),
         ("Largest loss of a day", _worst(marks, "daily_loss_pct", limits.get("max_daily_loss_pct"))),
         ("Holds", ", ".join(f"{q:,g} {name}" for name, q in sorted((held or {}).items())) or "nothing"),
-        ("Not explained", "; ".join(record.unexplained) or "nothing"),
+        ("Not explained", "known at its end" if record.running else "; ".join(record.unexplained) or "nothing"),
     ]
     table = TextTable(rows, columns=["", "Session"]).set_index("")
     return TextTable(table.map(typeset))
@@ -88,7 +93,7 @@ def _worst(marks: pd.DataFrame, name: str, limit: float | None) -> str:
 def fills_table(record: SessionRecord) -> TextTable:
     """Every fill, what each moved in cash, and the totals; of many, the newest."""
     made = blotter.fills(record.fills.tail(_SHOWN).itertuples())
-    return _captioned(made, len(record.fills), "fill")
+    return _captioned(made, record, len(record.fills), "fill")
 
 
 def round_trips_table(record: SessionRecord) -> TextTable:
@@ -99,7 +104,7 @@ def round_trips_table(record: SessionRecord) -> TextTable:
     names = ["Symbol", "Side", "Shares", "Entry", "Exit", "Entry price", "Exit price", "P&L", "Exit by"]
     made = TextTable(rows, columns=names, dtype=object)
     made.attrs["empty"] = "No round trip was closed."
-    return _captioned(made, len(record.round_trips), "round trip")
+    return _captioned(made, record, len(record.round_trips), "round trip")
 
 
 def profit_table(record: SessionRecord) -> TextTable:
@@ -110,7 +115,7 @@ def profit_table(record: SessionRecord) -> TextTable:
         rows.append(_profits("Total", every))
     made = TextTable(rows, columns=["Symbol", "Round trips", "Won", "Best", "Worst", "Costs", "P&L"], dtype=object)
     made.attrs["empty"] = "No round trip was closed."
-    return made
+    return _as_it_stands(made, record)
 
 
 def _profits(name: str, trips: pd.DataFrame) -> tuple[str, ...]:
@@ -127,12 +132,22 @@ def notes_table(record: SessionRecord) -> TextTable:
             for e in odd.tail(_SHOWN).itertuples()]
     made = TextTable(rows, columns=["Time", "Level", "Event", "What"], dtype=object)
     made.attrs["empty"] = "Nothing out of the ordinary."
-    return _captioned(made, len(odd), "note")
+    return _captioned(made, record, len(odd), "note")
 
 
-def _captioned(made: TextTable, count: int, what: str) -> TextTable:
+def _captioned(made: TextTable, record: SessionRecord, count: int, what: str) -> TextTable:
     if count > _SHOWN:
         made.attrs["caption"] = f"The newest {_SHOWN} of {plural(count, what)}; the ledger has all"
+    return _as_it_stands(made, record)
+
+
+def _as_it_stands(made: TextTable, record: SessionRecord) -> TextTable:
+    """A table of a session that runs says that there is more to come."""
+    if record.running:
+        so_far = "So far: the session still runs"
+        made.attrs["caption"] = f"{made.attrs['caption']}. {so_far}" if made.attrs.get("caption") else so_far
+        if made.attrs.get("empty"):
+            made.attrs["empty"] = f"{made.attrs['empty'].rstrip('.')} so far: the session still runs."
     return made
 
 
@@ -147,7 +162,7 @@ def equity_figure(record: SessionRecord) -> Figure:
     The drawdown line follows the peak, the line of the day its start.
     """
     marks, s = record.equity, record.session
-    title = f"{s.strategy}, {s.kind} session"
+    title = f"{s.strategy}, {s.kind} session" + (" so far" if record.running else "")
     if len(marks) < 2:
         return style.empty_figure(title, "", "Too few marks to draw.")
     index = pd.DatetimeIndex(marks["time"]).tz_convert(EXCHANGE_TZ)

@@ -197,6 +197,9 @@ class TimeAxis:
         from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
         ax.set_xlabel("Date")
+        if len(self.x) < 5:  # so few that matplotlib would divide the days
+            ax.set_xticks(self.x, [f"{d:%d %b}" for d in self.dates])
+            return
         ax.xaxis_date()
         locator = AutoDateLocator(minticks=4, maxticks=10)
         ax.xaxis.set_major_locator(locator)
@@ -209,17 +212,31 @@ class TimeAxis:
         new_day = np.r_[True, self.dates[1:] != self.dates[:-1]]
         starts = np.flatnonzero(new_day)
         if len(starts) >= 5:
-            bars = starts[:: math.ceil(len(starts) / 9)]
+            bars = self._apart(starts[:: math.ceil(len(starts) / 9)], new_day, 12.0)
             dates = [self.local[b] for b in bars]
             years = [d.year if i == 0 or d.year != dates[i - 1].year else "" for i, d in enumerate(dates)]
             return self.x[bars], [f"{d.day} {d:%b}\n{year}" for d, year in zip(dates, years, strict=True)]
         slot = ((self.local - self.dates) // pd.Timedelta(hours=1 if len(starts) == 1 else 2)).to_numpy()
-        bars = np.flatnonzero(new_day | np.r_[True, slot[1:] != slot[:-1]])
-        # The first full hour stands too close to an open at half past for both labels.
-        bars = np.array([b for i, b in enumerate(bars) if new_day[b] or b - bars[i - 1] >= len(self.x) / 24], dtype=int)
-        times = [self.local[b] for b in bars]
-        return self.x[bars], [f"{t:%H:%M}" + (f"\n{t.day} {t:%b %Y}" if new_day[b] else "")
-                              for b, t in zip(bars, times, strict=True)]
+        # The first full hour is too close to an open at half past for both labels, marks of a session to each other.
+        bars = self._apart(np.flatnonzero(new_day | np.r_[True, slot[1:] != slot[:-1]]), new_day, 15.0)
+        times, days = [self.local[b] for b in bars], [None, *(self.dates[b] for b in bars)]
+        return self.x[bars], [f"{t:%H:%M}" + (f"\n{t.day} {t:%b %Y}" if t.normalize() != before else "")
+                              for t, before in zip(times, days, strict=False)]
+
+    def _apart(self, bars: np.ndarray, new_day: np.ndarray, most: float) -> np.ndarray:
+        """Those of these bars whose labels have room side by side, ``most`` of them on the axis; labels with a date,
+        which are wider, at most 11. The first of a day goes before a time of the day before."""
+        span, kept = len(self.x) - 1, list(bars[:1])
+        for b in bars[1:].tolist():
+            dated = [k for i, k in enumerate(kept) if i == 0 or self.dates[k] != self.dates[kept[i - 1]]]
+            new = self.dates[b] != self.dates[kept[-1]]
+            if new and b - dated[-1] < span / 11.0:
+                continue
+            if b - kept[-1] >= span / most:
+                kept.append(b)
+            elif new and new_day[b] and kept[-1] != dated[-1]:
+                kept[-1] = b
+        return np.array(kept, dtype=int)
 
 
 def spread(values: list[float], gap: float) -> list[float]:

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 def test_an_account_that_is_taken_refuses_a_headless_session_in_one_sentence(clone):
     """Through the notebook, from another database too; the lease of another host goes only on a person's word."""
     exchange = helpers.Exchange(clone)
-    line = "live paper --config parameters/hold.yaml --set replay_start=null --iterations 1"
+    line = "live paper --config parameters/hold.yaml --iterations 1"
     running = clone.start("live paper --config parameters/hold.yaml --no-notebook", **exchange.environ)
     running.until(r"\[PORTFOLIO\]")
     for more in ("", " --db other.sqlite", " --take-over"):  # the last: it lives here, so that no word takes it away

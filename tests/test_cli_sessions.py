@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+import subprocess
+import sys
 
 import cli_helpers as helpers
 import pytest
@@ -15,6 +18,8 @@ pytestmark = pytest.mark.slow
 PAPER = "live paper --config parameters/paper.yaml --symbols AAPL MSFT --period 60d --interval 1d --iterations 3"
 LIVE = ("live trading --config parameters/live.yaml --symbols AAPL --enable-live --max-drawdown 5.0 "
         "--max-daily-loss 2.0")
+NAMES = "backtest look-ahead paper-sessions"
+CTRL_C = "\x03"
 
 
 # --- sessions on the exchange within --------------------------------------------------------------------------------
@@ -91,6 +96,52 @@ def test_a_crash_of_the_strategy_ends_with_code_1_and_one_sentence(clone):
     assert done.stderr.count("\n") == 1
 
 
+def test_nothing_traded_says_why_and_the_way_it_names_trades(clone):
+    done = clone.run(PAPER + " --no-notebook --quiet")
+    [note] = lines(done.stdout, "NOTE")
+    assert "on the 3 bars it decided on, the strategy asked for no order" in note
+    more = note.rpartition("sample data: ")[2].rstrip(".")
+    assert "[TRADE]" in clone.run(f"{PAPER} {more} --no-notebook").stdout
+
+
+def test_a_file_with_few_values_gives_one_session_with_and_without_the_notebook(clone):
+    """What it leaves out is the notebook's: the replay's start above all."""
+    clone.write("parameters/few.yaml", "symbols: [AAPL, MSFT]\niterations: 2\n")
+    line = "live paper --config parameters/few.yaml --db"
+    done = clone.run(f"{line} a.sqlite"), clone.run(f"{line} b.sqlite --no-notebook")
+    assert [one.returncode for one in done] == [0, 0], done
+    first, second = ([text for text in one.stdout.splitlines() if text and "notebook" not in text] for one in done)
+    assert first == second
+    assert "bars replayed from 2008-01-07 on" in first[0]
+    ledgers = [sqlite3.connect(clone.folder / name) for name in ("a.sqlite", "b.sqlite")]
+    hashes = [one.execute("select params_hash from sessions").fetchall() for one in ledgers]
+    assert hashes[0] == hashes[1] and len(hashes[0]) == 1
+
+
+def test_a_strategy_that_ends_the_process(clone):
+    ends = "import os\n        os._exit(7)\n        return np.full"
+    clone.write("bad.py", helpers.HOLD.replace("return np.full", ends))
+    done = clone.run("live paper --strategy bad.py:Hold --set replay_start=2012-06-01 --iterations 3")
+    assert done.returncode == 1
+    said = "process ended without a word, exit code 7: code in it ended the process (os._exit, in the strategy or a "
+    assert said in done.stderr and "out of memory" not in done.stderr
+    assert "its ledger holds everything up to there" in done.stderr
+
+
+def test_status_that_repeats_writes_into_a_pipe_at_once_and_ends_with_its_reader(clone):
+    assert clone.run(PAPER + " --no-notebook").returncode == 0
+    with subprocess.Popen([sys.executable, "-m", "botlib", "status", "--watch"], cwd=clone.folder, env=clone.environ,
+                          stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert "Ctrl-C ends it" in process.stdout.readline()  # while it runs
+            assert process.stdout.readline().startswith("[LEDGER]")
+            assert process.poll() is None
+            process.stdout.close()
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
+
+
 # --- live -----------------------------------------------------------------------------------------------------------
 
 
@@ -101,7 +152,10 @@ def test_live_needs_a_person_at_a_terminal(clone):
     assert done.stderr.count("\n") == 1
     shown, code = helpers.typed(clone, LIVE + " --no-notebook --iterations 5", "")
     assert code == 2
-    assert "--waive backtest look-ahead paper-sessions" in shown
+    asked, _, refused = shown.partition("Type the names")
+    assert "Before live trading, this is missing:" in asked and "no backtest of this strategy is on record" in asked
+    assert "refused" not in asked  # not before somebody has answered
+    assert "live trading refused" in refused and "--waive backtest look-ahead paper-sessions" in refused
     names = "backtest look-ahead paper-sessions"
     shown, code = helpers.typed(clone, LIVE + " --no-notebook --iterations 5", names, "yes i understand")
     assert code == 2
@@ -112,6 +166,16 @@ def test_live_needs_a_person_at_a_terminal(clone):
     assert "(LIVE session)" in shown
     assert len(re.findall(r"\[PORTFOLIO\]", shown)) == 5
     assert "mean_reversion_momentum" in clone.run("status").stdout
+
+
+@pytest.mark.parametrize(("line", "answers"), [
+    (LIVE + " --no-notebook", [CTRL_C]), (LIVE + " --no-notebook", [NAMES, CTRL_C]),
+    (LIVE, [NAMES, CTRL_C]), (LIVE.replace("trading", "arm"), [NAMES, CTRL_C])])
+def test_ctrl_c_at_a_prompt_is_a_no(clone, line, answers):
+    shown, code = helpers.typed(clone, line, *answers)
+    assert code == 2, shown
+    last = shown.strip().splitlines()[-1]
+    assert last == "error: Ctrl-C at the prompt: nothing was typed, and nothing was started or changed."
 
 
 def test_what_was_typed_for_a_session_that_does_not_start_is_taken_back(clone):

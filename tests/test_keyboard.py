@@ -131,6 +131,46 @@ def test_a_notebook_has_a_text_field_where_its_frontend_has_one():
     assert in_a_kernel(None) == "nobody\n"
 
 
+LOOK = """
+import asyncio
+from botlib.keyboard import cells_wait
+print("up", flush=True)
+for _ in range(30):
+    if cells_wait():
+        break
+    await asyncio.sleep(0.1)
+print("cells wait" if cells_wait() else "none waits")
+"""
+
+
+@pytest.mark.parametrize(("person", "later", "options", "said"), [
+    (True, False, {}, "none waits"),  # asked for together with the cell that looks
+    (True, True, {}, "cells wait"),
+    (True, True, {"silent": True}, "none waits"),  # the front end's own
+    (True, True, {"store_history": False}, "none waits"),
+    (False, True, {}, "none waits"),  # nobody sits there
+])
+def test_a_cell_sees_that_a_person_asks_for_others(person, later, options, said):
+    manager, client = start_new_kernel(kernel_name="python3")
+    try:
+        client.execute("import botlib.keyboard", reply=True, timeout=60)
+        client.execute(LOOK, allow_stdin=person)
+        if not later:
+            client.execute("1", allow_stdin=person)
+        heard, asked = "", False
+        while "wait" not in heard:
+            message = client.get_iopub_msg(timeout=30)
+            heard += message["content"].get("text", "") or "\n".join(message["content"].get("traceback", ()))
+            if later and "up" in heard and not asked:
+                time.sleep(1.2)  # a person is slower than Run All
+                client.execute("1", allow_stdin=person, **options)
+                asked = True
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    assert heard == f"up\n{said}\n"
+
+
 def test_a_run_by_papermill_is_headless_and_a_parameter_types_nothing(tmp_path):
     import papermill
 

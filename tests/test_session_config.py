@@ -11,7 +11,19 @@ import nbformat
 import pytest
 import run_helpers as helpers
 
-from botlib import LiveParams, SessionParams, hygiene, job, notebook_params, result_file, run, scaffold, yamlfile
+from botlib import (
+    LiveParams,
+    SessionParams,
+    cli_permit,
+    hygiene,
+    job,
+    notebook_params,
+    result_file,
+    run,
+    scaffold,
+    terms,
+    yamlfile,
+)
 from botlib.alerts import AlertSettings
 from botlib.config import BacktestParams
 from botlib.errors import InputError, RunFailed
@@ -359,6 +371,46 @@ def test_nothing_that_ships_trades_real_money(root):
         assert (cell["venue"], cell["provider"], cell.get("enable_live", False)) == ("sandbox", "sample", False)
     for schema in KINDS:
         assert (schema().venue, schema().enable_live, schema().provider) == ("sandbox", False, "sample")
+
+
+# --- with and without the notebook ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["paper", "live"])
+def test_what_nothing_sets_is_the_notebooks_with_and_without_it(root, kind, tmp_path):
+    """The command line's own reading: the cell's values, the file's over them."""
+    file = tmp_path / "few.yaml"
+    file.write_text("symbols: [MSFT]\niterations: 7\n")
+    options = SimpleNamespace(config=[str(file)], sets=["poll_seconds=5"], strategy=None, max_drawdown=4.0,
+                              max_daily_loss=None)
+    found = cli_permit.session_params(options, kind, root)
+    cell = notebook_params.defaults_in((root / job.NOTEBOOKS[kind]).read_text(encoding="utf-8"), kind)
+    assert (found.symbols, found.iterations, found.poll_seconds) == (["MSFT"], 7, 5.0)
+    assert found.safety.max_drawdown_pct == 4.0
+    for name in ("replay_start", "period", "interval", "at_end", "speed", "capital"):
+        assert getattr(found, name) == cell[name], name
+    assert cell["replay_start"] is not None and SessionParams().replay_start is None  # else this would show nothing
+    with_it = job.prepare(kind, configs=[file], sets=options.sets, flags={"safety.max_drawdown_pct": 4.0}, root=root)
+    assert terms.params_hash(found) == terms.params_hash(with_it.params)
+
+
+def test_a_project_without_notebooks_has_the_librarys_defaults(root, tmp_path):
+    (tmp_path / "parameters").mkdir()
+    options = SimpleNamespace(config=[], sets=[], strategy=None, max_drawdown=None, max_daily_loss=None)
+    found = cli_permit.session_params(options, "paper", tmp_path)
+    assert found.plain() | {"strategy": None} == SessionParams().plain() | {"strategy": None}
+
+
+def test_another_venue_leaves_the_notebooks_replay_behind(root, monkeypatch):
+    """The cell's values, but not what a person wrote."""
+    monkeypatch.setenv("APCA_API_KEY_ID", KEY_ID)
+    monkeypatch.setenv("APCA_API_SECRET_KEY", "local-secret")
+    made = job.prepare("paper", flags=ALPACA, root=root)
+    assert (made.params.replay_start, made.params.speed, made.origins["replay_start"]) == (None, None, "default")
+    assert made.values["replay_start"] is None  # goes into the notebook in place of its own
+    with pytest.raises(InputError, match=r"--set: replay_start = '2012-01-03' belongs to the local exchange"):
+        job.prepare("paper", flags=ALPACA, sets=["replay_start=2012-01-03"], root=root)
+    assert job.prepare("paper", flags={"venue": "sandbox"}, root=root).params.replay_start is not None
 
 
 # --- kinds of runs --------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import ast
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -103,7 +104,7 @@ def test_the_figure_draws_the_limits_where_they_are(tmp_path):
     marks = pd.DataFrame({"time": times, "equity": [100.0, 110.0, 107.8, 99.0], "peak": [100.0, 110.0, 110.0, 110.0],
                           "day_start": [100.0, 100.0, 110.0, 107.8], "drawdown_pct": [0.0, 0.0, 2.0, 10.0]})
     record = SimpleNamespace(
-        equity=marks, fills=[], params=SimpleNamespace(interval="1d"),
+        equity=marks, fills=[], running=False, params=SimpleNamespace(interval="1d"),
         session=SimpleNamespace(strategy="cross", kind="paper", limits={"max_drawdown_pct": 20.0,
                                                                         "max_daily_loss_pct": 10.0}))
     above, below = session_report.equity_figure(record).axes
@@ -113,3 +114,119 @@ def test_the_figure_draws_the_limits_where_they_are(tmp_path):
     assert lines["#E69F00"] == pytest.approx([90.0, 90.0, 99.0, 97.02])  # a tenth below the day's start
     assert [line.get_ydata()[0] for line in below.lines if line.get_color() == "#D55E00"] == [-20.0]
     assert (above.get_ylabel(), below.get_ylabel(), below.get_xlabel()) == ("Equity ($)", "Drawdown (%)", "Date")
+
+
+def marks_at_odd_times(seed, count, days):
+    seconds = np.sort(np.random.default_rng(seed).uniform(0.0, days * 86_400.0, count))
+    return pd.DatetimeIndex(pd.Timestamp("2024-03-04 16:20", tz="America/New_York")
+                            + pd.to_timedelta(seconds, unit="s"))
+
+
+@pytest.mark.parametrize("marks", [
+    pd.date_range("2024-03-04", periods=2, freq="B", tz="America/New_York"),
+    pd.date_range("2024-03-04", periods=4, freq="B", tz="America/New_York"),
+    *(marks_at_odd_times(n, count, days) for n, (count, days) in enumerate([
+        (3, 1.0), (22, 0.3), (22, 2.0), (22, 3.0), (60, 4.0), (240, 2.0), (22, 9.0)])),
+])
+def test_labels_of_the_time_axis_stand_apart_however_short_a_session_was(marks):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    from botlib import style
+
+    @style.styled
+    def drawn():
+        figure, time = style.new_figure(5.6), style.TimeAxis(marks)
+        ax = figure.subplots()
+        ax.plot(time.x, time.x)
+        time.dress(ax)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        labels = [label for label in ax.get_xticklabels() if label.get_text()]
+        return sorted((one.get_window_extent(canvas.get_renderer()) for one in labels), key=lambda box: box.x0), labels
+
+    boxes, labels = drawn()
+    assert len(labels) >= 2
+    assert all(one.x1 < other.x0 for one, other in zip(boxes, boxes[1:], strict=False))
+    if len(marks) < 5 and marks[0] == marks[0].normalize():
+        assert [label.get_text() for label in labels] == [f"{time:%d %b}" for time in marks]  # and no hours of days
+
+
+def test_the_settings_say_why_more_history_is_loaded_than_the_period_has():
+    from botlib import session_report
+
+    table = session_report.settings_table(SessionParams(period="60d"))
+    assert "fewer bars than the strategy's warm-up" in table.loc[("data", "period"), "Meaning"]
+
+
+# --- a session that runs ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A project of its own, and a person before the notebook."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("BOTLIB_ROOT", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "parameters").mkdir()
+    monkeypatch.setattr("botlib.keyboard.keyboard", lambda: lambda text: "no")
+    return tmp_path
+
+
+def test_what_a_session_has_so_far_is_said_to_be_no_record(here, capsys):
+    from botlib import session_report as report
+
+    params = SessionParams(symbols=["AAPL", "IBM"], strategy={"name": "moving_average_cross"}, ping_env=None,
+                           db="t.sqlite", speed=20_000.0, poll_seconds=3_600.0)
+    session = session_notebook.begin(params)
+    try:
+        assert session_notebook.begin(params) is session
+        wait_for(lambda: session.report is not None and session.report.iteration > 3)
+        record = session_notebook.record_of(session)
+        assert record.running
+        said = report.summary(record)["Session"]
+        assert said["Status"].startswith("running; what stands here is of its last pass, and no record")
+        assert (said["To"], said["Profit of the session"]) == ("it still runs", "known at its end")
+        assert int(said["Passes"]) >= 1 and "Equity at its last pass" in said
+        assert "still runs" in record.parity
+        for table in (report.fills_table(record), report.profit_table(record), report.round_trips_table(record),
+                      report.notes_table(record)):
+            assert "still runs" in (repr(table) if not len(table) else table.attrs["caption"])
+        assert "so far" in report.equity_figure(record).axes[0].get_title(loc="left")
+        session_notebook.finish(record)
+        assert "No record is written" in capsys.readouterr().out
+        with pytest.raises(InputError, match="still runs, so that it has no result yet"):
+            session_notebook.finish(record, str(here / "run"))
+    finally:
+        session.stop()
+        session.join(lambda line: None)
+    assert not (here / "run").exists() and not (here / "outputs").exists()
+    ended = session_notebook.record_of(session)
+    assert not ended.running and report.summary(ended)["Session"]["Status"].startswith("user-cancelled")
+
+
+def wait_for(done, seconds=30.0):
+    import time
+
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(("values", "waived", "words"), [
+    ({}, "", "Set enable_live = True in the parameters at the top of this notebook"),
+    ({"enable_live": True}, "", 'waived = "backtest, look-ahead, paper-sessions" in the cell under Permission'),
+    ({"enable_live": True}, "backtest", 'waived = "backtest, look-ahead, paper-sessions" in the cell under Permission'),
+])
+def test_a_refusal_names_what_the_notebook_has_and_no_flag(here, values, waived, words):
+    params = LiveParams(symbols=["AAPL"], ping_env=None, db="t.sqlite", iterations=3, interval="1d", period="max",
+                        **values)
+    with pytest.raises(InputError) as refused:
+        session_notebook.begin(params, waive=waived)
+    assert words in str(refused.value) and "--" not in str(refused.value)
+
+
+def test_headless_the_refusal_is_that_of_the_command_line(here, monkeypatch):
+    monkeypatch.setattr("botlib.keyboard.keyboard", lambda: None)
+    with pytest.raises(InputError, match="--enable-live"):
+        session_notebook.begin(LiveParams(symbols=["AAPL"]))

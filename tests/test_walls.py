@@ -112,14 +112,14 @@ ROOMS = {
                 "errors wording params calendars project hygiene config loading providers strategies repository",
                 "ipykernel jupyter_client jupyter_core nbformat papermill traitlets zmq"),
     "panel": Room("panel panel_page panel_status session_notebook session_record session_report",
-                  "errors wording calendars report config project repository keyboard session run",
+                  "errors wording calendars report config project repository arming keyboard session run",
                   "IPython ipywidgets matplotlib numpy pandas"),
     "warmup": Room("warmup", "jit bars engine indicators rules strategies loading backtest providers front tuning"),
     "control": Room("control control_*",
                     "errors wording calendars repository safety config run session session_core panel", "pandas"),
     "cli": Room("cli cli_* __main__ sandboxing",
                 "errors wording project hygiene run config providers loading warmup front bars exchange sandbox "
-                "repository keyboard session control",
+                "repository keyboard session control arming",
                 "numpy pandas"),
     "front": Room("botlib",
                   "errors params bars indicators strategies loading rules fees safety metrics backtest providers "

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from botlib.calendars import EXCHANGE_TZ
 from botlib.safety import SafetyControls
 from botlib.session.report import Report
+from botlib.session.sizing import told
 from botlib.wording import plural
 
 
@@ -34,6 +35,7 @@ def lines(report: Report, controls: SafetyControls | None) -> list[str]:
                     "not decided on")
     if report.status == "missed":
         said.append(f"[MISSED] the bar of {report.bar:%Y-%m-%d %H:%M} came too late to trade on; not sent")
+    said += [f"[{what.upper()}] {text}" for what, text in told(report.unmet)]
     for answer in report.answers:
         request, price = answer.intent.request, report.closes.get(answer.intent.symbol)
         at = f" @ ${price:,.2f}" if price else ""

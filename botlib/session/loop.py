@@ -27,6 +27,7 @@ from botlib.session.recording import Recorder
 from botlib.session.report import Report
 from botlib.session.rounds import ROUNDS, Rounds
 from botlib.session.sending import Sender
+from botlib.session.sizing import Wishes
 from botlib.session.timeline import book, splits_on
 from botlib.watch import Mark, changes
 
@@ -85,6 +86,7 @@ class TradingSession(Rounds):
         self._panels: list[Any] = []  # bars that have come and are not booked yet
         self._prices: dict[str, tuple[float, pd.Timestamp]] = {}
         self._behind: dict[str, None] = {}
+        self._above = set[int]()
 
     def prime(self) -> None:
         """Let safety see the last closes before the session: the first orders have a price to be compared with."""
@@ -108,7 +110,7 @@ class TradingSession(Rounds):
         self.flows = self.flows_written = before.flows_written
         self.recorder.counts, self.recorder.sent = before.recorder.counts, before.recorder.sent
         self._unknown_since = dict(before._unknown_since)
-        self._behind = dict(before._behind)
+        self._behind, self._above = dict(before._behind), set(before._above)
 
     # --- the pass -----------------------------------------------------------------------------------------------------
 
@@ -263,10 +265,10 @@ class TradingSession(Rounds):
             if self.decider.ready(core.bars):
                 status = "decided" if self._in_time(self._now(facts)) else "missed"
         if status == "decided":
-            opening = self.recorder.keeper.opening(core)
+            opening, wishes = self.recorder.keeper.opening(core), Wishes(core, self._above)
             try:
                 made = core.decide(lambda book_, t: report.targets_are(self.decider.decide(core.bars, book_, core.ids)))
-                targets = report.targets
+                targets, report.unmet, report.wanted = report.targets, wishes.unmet(report.targets), len(made)
                 if report.flattened:
                     self.flatten()  # entries wait for the next decision
                 self._decided_on.update(dict.fromkeys(made, label))
@@ -290,6 +292,7 @@ class TradingSession(Rounds):
                 file, digest = self._keep_bars(now)
                 decision = self.recorder.decision(tx, core, targets, now, known=self._final(), status=status,
                                                   opening=opening, bars_hash=digest, bars_file=file, **common)
+            self.recorder.unmet(tx, report.unmet, now)
         self._flushed()
         self._decided_on = {uid: bar for uid, bar in self._decided_on.items() if self._works(uid)}
         return decision, problem

@@ -16,6 +16,7 @@ from botlib.session.core import SessionCore
 from botlib.session.keeping import Keeper
 from botlib.session.links import Intent
 from botlib.session.memory import Memory
+from botlib.session.sizing import Unmet, told
 from botlib.session.timeline import Booked
 from botlib.watch import Change, Watch
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 _STATES = {"filled": "filled", "canceled": "cancelled", "expired": "expired", "rejected": "rejected",
            "replaced": "replaced"}
+
+_SAID = ("halted", "reduce-only")
 
 
 class Recorder:
@@ -138,9 +141,15 @@ class Recorder:
                    decision=number, status=status, targets=row or {}, bars_hash=bars_hash)
         return number
 
+    def unmet(self, tx: Transaction, unmet: Sequence[Unmet], now: pd.Timestamp) -> None:
+        """What a decision wanted and the book did not take whole: one event a decision."""
+        if unmet:
+            self.event(tx, "sizing", now, level="warning", text=" ".join(text for _, text in told(unmet)),
+                       orders=[[one.what, one.symbol, one.side, one.qty, one.reason] for one in unmet])
+
     def intent(self, tx: Transaction, intent: Intent, now: pd.Timestamp, decision: int | None, *,
-               state: str = "recorded", reason: str = "") -> None:
-        """An order, before any request for it leaves (or one that will not leave, and why)."""
+               state: str = "recorded", reason: str = "", text: str = "") -> None:
+        """An order, before any request for it leaves (or one that will not leave, and why: ``text`` for a person)."""
         request = intent.plain()["request"]
         if intent.client_order_id in self._recorded:
             tx.intent_state(intent.client_order_id, state, time=now, reason=reason)
@@ -150,8 +159,10 @@ class Recorder:
                       request=request, session_id=self.session_id, decision_id=decision, uid=intent.uids[0],
                       attempt=intent.attempt, state=state, reason=reason)
         self._recorded[intent.client_order_id] = None
-        self.event(tx, "intent", now, client_order_id=intent.client_order_id, state=state, reason=reason,
-                   purpose=intent.purpose, request=request)
+        odd = state == "rejected" and reason not in _SAID  # a halt says so itself
+        more = {"text": text} if text else {}
+        self.event(tx, "intent", now, level="warning" if odd else "info", client_order_id=intent.client_order_id,
+                   state=state, reason=reason, purpose=intent.purpose, request=request, **more)
 
     def answer(self, tx: Transaction, intent: Intent, state: str, now: pd.Timestamp, reason: str = "",
                sent: pd.Timestamp | None = None) -> None:

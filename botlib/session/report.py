@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from botlib.session.memory import Unwritten
     from botlib.session.observing import Facts
     from botlib.session.sending import Answer
+    from botlib.session.sizing import Unmet
 
 
 @dataclass(slots=True)
@@ -43,6 +44,7 @@ class Report:
     equity: float = 0.0
     positions: dict[str, float] = field(default_factory=dict)
     open_orders: int = 0
+    """At the broker: all that may still trade, a bracket's legs that wait for their entry among them."""
     state: str = "active"
     reason: str = ""
     drawdown_pct: float = 0.0
@@ -52,6 +54,10 @@ class Report:
     closes: dict[str, float] = field(default_factory=dict)
     answers: list[Answer] = field(default_factory=list)
     refused: list[tuple[Intent, str]] = field(default_factory=list)
+    wanted: int = 0
+    """Orders that the decision made, those that were refused among them."""
+    unmet: list[Unmet] = field(default_factory=list)
+    """What was wanted and not taken into the book, or not whole; no order came of what was refused there."""
     changes: list[Change] = field(default_factory=list)
     externals: list[Fill] = field(default_factory=list)
     expired: list[OpenOrder] = field(default_factory=list)
@@ -89,7 +95,7 @@ class Report:
         from botlib import safety
 
         self.cash, self.equity, self.positions = float(core.book["cash"]), core.equity(), core.positions()
-        self.open_orders = len(core.working)
+        self.open_orders = sum(not link.ended for link in core.links.values())
         self.closes = {a.intent.symbol: float(core.bars.close[-1, core.column[a.intent.symbol]]) for a in self.answers}
         self.state, self.reason = safety.STATE_NAMES[watch.state], watch.reason
         self.drawdown_pct = float(safety.fall_pct(self.equity, watch.peak))

@@ -133,20 +133,20 @@ class Rounds(Watching):
         guard, ready, over = self._guard(facts), [], []
         for intent in recorded:
             if not self._wanted(intent):
-                over.append((intent, "abandoned", "not wanted any more"))
+                over.append((intent, "abandoned", "not wanted any more", ""))
             elif not self.options.send:
-                over.append((intent, "shadow", "shadow"))
+                over.append((intent, "shadow", "shadow", ""))
             elif self._late(intent, facts):
-                over.append((intent, "missed", "later than the next open"))
+                over.append((intent, "missed", "later than the next open", ""))
             elif not (gate := guard.gate(intent, self.memory.watch, counted=True)).ok:
-                over.append((intent, "rejected", gate.rule))
+                over.append((intent, "rejected", gate.rule, gate.reason))
                 report.refused.append((intent, gate.reason))
             else:
                 ready.append(intent)
         if over:
             with self.recorder.commit(facts.time) as tx:
-                for intent, state, reason in over:
-                    self.recorder.intent(tx, intent, facts.time, None, state=state, reason=reason)
+                for intent, state, reason, text in over:
+                    self.recorder.intent(tx, intent, facts.time, None, state=state, reason=reason, text=text)
                     self.core.dropped(intent, reason)
                 self._checkpoint(tx, facts.time)
         return ready
@@ -182,7 +182,8 @@ class Rounds(Watching):
             for intent in allowed:
                 self.recorder.intent(tx, intent, now, decision)
             for intent, state, rule, reason in refused:
-                self.recorder.intent(tx, intent, now, decision, state=state, reason=rule)
+                self.recorder.intent(tx, intent, now, decision, state=state, reason=rule,
+                                     text=reason if state == "rejected" else "")
                 core.dropped(intent, rule)
                 if reason:
                     report.refused.append((intent, reason))

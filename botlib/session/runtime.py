@@ -13,10 +13,12 @@ from botlib.calendars import schedule
 from botlib.errors import BotlibError, BrokerError, LeaseLost, ProviderError, RepositoryError
 from botlib.session.asking import Asking
 from botlib.session.console import first_lines, lines
+from botlib.session.course import Course
 from botlib.session.ending import parity_of, summary_of, write_end
 from botlib.session.loop import AccountChanged, TradingSession
 from botlib.session.memory import why
 from botlib.session.report import Report
+from botlib.session.sizing import told
 from botlib.session.starting import Started
 from botlib.session.summary import LiveTradingSummary, Status
 from botlib.session.waiting import (
@@ -64,6 +66,7 @@ class Runtime:
         self._failures = self._rebuilds = 0
         self._passed = float("-inf")
         self._quiet = ""
+        self._course = Course()
         self._asking = Asking(lambda: started.repository.requests(started.lease.account_id, unhandled=True), clock)
         self._hours = Hours(timetable=schedule(params.calendar or "XNYS"), interval=params.interval,
                             poll=params.poll_seconds, delay=params.daily_delay_minutes,
@@ -165,6 +168,7 @@ class Runtime:
             if session.report is not None:
                 for line in lines(session.report, self.params.safety):
                     self.lines.put(line)
+                self._course.took(session.report)
                 self._alerts(session.report)
         self._rebuilds = 0
         if session.report is not None and session.report.no_bars:
@@ -279,6 +283,8 @@ class Runtime:
             self._tell("alarm", text)
         for _, reason in report.refused:
             self._tell("refusal", reason)
+        if refused := " ".join(text for what, text in told(report.unmet) if what == "refused"):
+            self._tell("refusal", refused)
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
@@ -302,6 +308,8 @@ class Runtime:
         problem = write_end(started, summary)
         if problem:
             self.lines.put(f"[PROBLEM] {problem}")
+        if why_not := self._course.nothing_traded(summary, self.params):
+            self.lines.put(f"[NOTE] {why_not}")
         self.lines.put(f"[END] {summary}")
         self._tell("crash" if status == "error" else "end", str(summary))
 
