@@ -14,7 +14,7 @@ from engine_helpers import make_bars
 import botlib
 from botlib import Strategy, indicators, param, targets_from_signals
 from botlib.errors import InputError
-from botlib.tune_figures import tune_figure
+from botlib.tune_figures import CurvePicture, SurfacePicture
 from botlib.tuning.study import Study, Surface
 
 COSTS = botlib.Costs.none()
@@ -141,12 +141,30 @@ def test_one_parameter_is_no_surface(study):
         study.search(POINT, "period", [2], "period", [3])
 
 
-def test_the_figure_names_what_it_shows(study):
+def test_the_pictures_name_what_they_show(study):
     searched, curve = study.search(POINT, "period", [2, 4, 6], "below", [0.98, 0.99, 1.01]), study.curve(POINT)
-    figure = tune_figure(study, curve, np.linspace(1e5, 1.1e5, 400), study.surface(searched, "period", "below"), POINT)
-    labels = {ax.get_xlabel() for ax in figure.axes} | {ax.get_ylabel() for ax in figure.axes}
-    assert {"period", "below", "Date", "Value ($)"} <= labels
-    titles = [ax.get_title("left") for ax in figure.axes]
-    assert any(t.startswith("Sharpe ratio") and "out of sample" in t for t in titles)
-    waiting = tune_figure(study, curve, np.linspace(1e5, 1.1e5, 400), None, POINT, "searching: 3 of 9")
-    assert any(text.get_text() == "searching: 3 of 9" for ax in waiting.axes for text in ax.texts)
+    account, surface = CurvePicture(study), SurfacePicture()
+    account.show(curve, np.linspace(1e5, 1.1e5, 400))
+    surface.show(study.surface(searched, "period", "below"), POINT)
+    assert {"in sample", "out of sample", "Strategy", "Buy and\nhold", "Date"} <= set(account.texts())
+    assert any(text.startswith("Sharpe ratio") and "out of sample" in text for text in account.texts())
+    assert {"period", "below"} <= set(surface.texts())
+    assert any(text.startswith("grey:") for text in surface.texts())  # one point is refused
+
+
+def test_only_the_marker_is_drawn_anew(study):
+    """A redrawn picture is, byte for byte, the one that is made from the start."""
+    searched = study.surface(study.search(POINT, "period", [2, 3, 6], "below", [0.98, 0.99, 1.01]), "period", "below")
+    moved, made = SurfacePicture(), SurfacePicture()
+    moved.show(searched, POINT)
+    first = moved.png()
+    for picture in (moved, made):
+        picture.show(searched, POINT | {"period": 6})
+    assert moved.png() == made.png() != first
+    account, other = CurvePicture(study), CurvePicture(study)
+    held = np.linspace(1e5, 1.1e5, 400)
+    account.show(study.curve(POINT), held)
+    account.png()
+    for picture in (account, other):
+        picture.show(study.curve(POINT | {"weight": 0.1}), held * 1.5)
+    assert account.png() == other.png()

@@ -63,7 +63,8 @@ ROOMS = {
     "backtest": Room("backtesting view result refusals benchmark honesty",
                      "errors wording params bars strategies rules fees safety engine metrics",
                      "numpy pandas", pure=True),
-    "tuning_core": Room("tuning.checks tuning.grid tuning.result tuning.windows tuning.resampling tuning.permutation",
+    "tuning_core": Room("tuning.checks tuning.grid tuning.result tuning.windows tuning.resampling tuning.permutation "
+                        "tuning.choices tuning.judging tuning.verdicts",
                         "errors wording params bars sharing strategies safety engine metrics overfit backtest",
                         "numpy pandas", pure=True),
     "exchange": Room("sandbox.orders sandbox.tape sandbox.account sandbox.matching sandbox.admission sandbox.book "
@@ -85,10 +86,15 @@ ROOMS = {
                       "bokeh_sampledata curl_cffi filelock numpy pandas pyarrow requests yfinance"),
     "project": Room("project", "errors"),
     "repository": Room("repository repository.*", "errors project brokers", "numpy pandas platformdirs sqlalchemy"),
+    "tuner": Room("tuner tuner_*", "errors wording params bars strategies loading backtest tuning_core tuning trials "
+                  "repository project config keyboard report", "IPython ipywidgets numpy pandas"),
+    "learning": Room("learning learning.*", "errors wording params calendars bars strategies loading metrics overfit "
+                     "tuning_core tuning trials tuner repository project config report run",
+                     "matplotlib numpy pandas ruamel"),
     "trials": Room("trials", "loading repository tuning_core", "numpy pandas"),
     "hygiene": Room("hygiene", "errors", pure=True),
     "alerts": Room("alerts alert_targets", "errors params hygiene", "pydantic"),
-    "config": Room("config layers yamlfile origins run_params session_config session_checks terms",
+    "config": Room("config layers yamlfile origins run_params session_config session_checks learn_config terms",
                    "errors wording params calendars bars safety backtest project hygiene providers strategies loading",
                    "pydantic ruamel"),
     # Sessions: what lets real money trade, and what trades.
@@ -119,7 +125,7 @@ ROOMS = {
                     "errors wording calendars repository safety config run session session_core panel", "pandas"),
     "cli": Room("cli cli_* __main__ sandboxing",
                 "errors wording project hygiene run config providers loading warmup front bars exchange sandbox "
-                "repository keyboard session control arming",
+                "repository keyboard session control arming learning",
                 "numpy pandas"),
     "front": Room("botlib",
                   "errors params bars indicators strategies loading rules fees safety metrics backtest providers "
@@ -145,7 +151,7 @@ SDK_DOORS = {
     "yfinance": "providers.yahoo*", "curl_cffi": "providers.yahoo*",
     "requests": "providers.yahoo* brokers.alpaca* sandbox.transport",
     "starlette": "sandbox.*", "uvicorn": "sandbox.*",
-    "papermill": "kernel run", "jupyter_client": "kernel", "IPython": "report panel",
+    "papermill": "kernel run", "jupyter_client": "kernel", "IPython": "report panel tuner_view tuner_widgets",
 }
 
 

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from botlib import overfit
 from botlib.bars import Bars
 from botlib.errors import InputError, nearest
 from botlib.metrics import curve_statistics
 from botlib.params import Costs, Risk
 from botlib.safety import SafetyControls
+from botlib.strategies.base import parameters
+from botlib.tuning.judging import Honesty, facts_of, judged
 from botlib.tuning.result import METRICS, SweepResult
 from botlib.tuning.sweep import sweep
 
@@ -99,34 +101,6 @@ class Plateau:
 
 
 @dataclass(frozen=True)
-class Honesty:
-    """How much of what a search shows is its own doing.
-
-    Attributes
-    ----------
-    trials : int
-        Distinct ones of this strategy on these data, those that were logged before included.
-    effective : float
-        So many independent ones they are worth, see `botlib.overfit.effective_trials`.
-    sharpe, deflated : float
-        In sample, annualised; and the probability that it is above what so many trials give by luck (deflated Sharpe
-        ratio, Bailey and Lopez de Prado 2014). NaN where it is not defined.
-    pbo : float
-        Probability that the best of the surface in sample is below the median out of sample (Bailey et al. 2017).
-    years, needed_years : float
-        Length of the sample, and what so many trials need at least (minimum backtest length).
-    """
-
-    trials: int
-    effective: float
-    sharpe: float
-    deflated: float
-    pbo: float
-    years: float
-    needed_years: float
-
-
-@dataclass(frozen=True)
 class Study:
     """What is searched and how. `split` is the first bar that is out of sample."""
 
@@ -146,6 +120,22 @@ class Study:
             raise InputError(f"split = bar {self.split} of {len(self.bars):,}: at least {MIN_BARS} bars are needed in "
                              "sample and out of sample; load more history, or move the split.")
 
+    @cached_property
+    def inside(self) -> Bars:
+        """The bars in sample."""
+        return self.bars.upto(self.split - 1)
+
+    def made(self, point: Mapping[str, Any]) -> Any:
+        """The strategy of a point. Raises `InputError` when it refuses these values."""
+        own = {f.name for f in parameters(self.strategy)}
+        return self.strategy(**{name: value for name, value in point.items() if name in own})
+
+    def risk_of(self, point: Mapping[str, Any]) -> Risk:
+        """The risk of a point."""
+        own = {f.name for f in parameters(self.strategy)}
+        changes = {name: value for name, value in point.items() if name not in own}
+        return Risk(**self.risk.model_dump() | changes)
+
     def curve(self, point: Mapping[str, Any]) -> Curve:
         """The account of one point, over all bars."""
         result = self._sweep(self.bars, {name: [value] for name, value in point.items()}, equity=True)
@@ -162,7 +152,7 @@ class Study:
         if x == y:
             raise InputError(f"x = y = {x!r}: take two different parameters.")
         grid = {name: [value] for name, value in point.items() if name not in (x, y)} | {y: list(ys), x: list(xs)}
-        return self._sweep(self.bars.upto(self.split - 1), grid, equity=True, progress=progress)
+        return self._sweep(self.inside, grid, equity=True, progress=progress)
 
     def surface(self, result: SweepResult, x: str, y: str, metric: str = "sharpe") -> Surface:
         """One figure of a search, of the mean account."""
@@ -187,31 +177,13 @@ class Study:
         """
         refused = {row for row, _ in searched.impossible}
         rows = [n for n in range(len(searched)) if n not in refused]
-        equity = searched.together()[rows]
-        returns = equity[:, 1:] / equity[:, :-1] - 1.0
-        returns = returns[returns.std(axis=1) > 0.0].T  # (T, M): what never traded has no Sharpe ratio
-        year = self.bars.periods_per_year
-        inside = curve.equity[:self.split]
-        own = inside[1:] / inside[:-1] - 1.0
-        trials = max(trials, len(rows))
-        unknown = replace(_UNKNOWN, trials=trials, sharpe=curve.sharpe_in, years=len(own) / year)
-        if returns.shape[1] < 2 or not own.std() > 0.0:
-            return unknown
-        effective = max(1.0, overfit.effective_trials(returns) / returns.shape[1] * trials)
-        ratios = returns.mean(axis=0) / returns.std(axis=0, ddof=1)
-        return replace(
-            unknown, effective=effective,
-            deflated=overfit.deflated_sharpe(overfit.moments(own), effective, float(ratios.var(ddof=1))),
-            pbo=overfit.probability_of_overfitting(returns).pbo,
-            needed_years=overfit.minimum_backtest_years(effective) if effective > 1.0 else 0.0)
+        return judged(facts_of(searched.together()[rows]), curve.equity[:self.split], curve.sharpe_in,
+                      self.bars.periods_per_year, trials)
 
     def _sweep(self, bars: Bars, grid: Mapping[str, Sequence[Any]], **options: Any) -> SweepResult:
         return sweep(bars, self.strategy, grid, cash=self.cash, risk=self.risk, costs=self.costs, safety=self.safety,
                      convention=self.convention, signal_adjustment=self.signal_adjustment,  # type: ignore[arg-type]
                      by=self.by, **options)  # type: ignore[arg-type]
-
-
-_UNKNOWN = Honesty(0, math.nan, math.nan, math.nan, math.nan, 0.0, math.nan)
 
 
 def account_figures(equity: np.ndarray, periods_per_year: float) -> dict[str, np.ndarray]:
