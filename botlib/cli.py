@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from botlib import __version__, cli_control, cli_live, cli_runs
+from botlib import __version__, cli_control, cli_learn, cli_live, cli_runs
 from botlib.cli_parser import (
     CRASHED,
     DONE,
@@ -38,6 +38,7 @@ first steps:
   python -m botlib open parameters/my_idea.yaml    the same run as a notebook for JupyterLab
   python -m botlib live paper --config parameters/paper.yaml --iterations 3    a session on the local exchange
   python -m botlib status                   how it stands, from any other shell; stop ends it
+  python -m botlib learn --config parameters/paper.yaml    after sessions: are other parameters better? a proposal
   python -m botlib sandbox                  a local Alpaca to trade on, no keys needed
 """
 
@@ -49,6 +50,7 @@ def _parser() -> tuple[Parser, dict[str, Parser]]:
     cli_runs.add(commands)
     cli_live.add(commands)
     cli_control.add(commands)
+    cli_learn.add(commands)
     return top, commands.found
 
 

@@ -15,17 +15,19 @@ from botlib import calendars, hygiene, notebook_params, project, yamlfile
 from botlib.config import BacktestParams
 from botlib.errors import InputError, nearest
 from botlib.layers import Layer, merge, parse_set
+from botlib.learn_config import LearnParams
 from botlib.origins import parameters_of, placed
 from botlib.run_params import RunParams
 from botlib.session_config import LiveParams, SessionParams
 
 P = TypeVar("P", bound=RunParams)
 
-SCHEMAS: dict[str, type[RunParams]] = {cls.kind: cls for cls in (BacktestParams, SessionParams, LiveParams)}
+SCHEMAS: dict[str, type[RunParams]] = {
+    cls.kind: cls for cls in (BacktestParams, SessionParams, LiveParams, LearnParams)}
 """The parameters of each kind of run."""
 
 NOTEBOOKS = {"backtest": "notebooks/10_backtest.ipynb", "paper": "notebooks/30_paper.ipynb",
-             "live": "notebooks/40_live.ipynb"}
+             "live": "notebooks/40_live.ipynb", "learn": "notebooks/60_learn.ipynb"}
 """The notebook of each kind of run."""
 
 SCHEMA_ORIGIN = "default"
@@ -38,7 +40,7 @@ class Job:
     Attributes
     ----------
     kind : str
-        Kind of run: "backtest", "paper" or "live".
+        Kind of run: "backtest", "paper", "live" or "learn".
     root, notebook : pathlib.Path
         The project's folder and the notebook to execute, absolute.
     source : str
@@ -150,7 +152,7 @@ def settled(kind: str, *, base: Path, configs: Sequence[str | Path] = (), sets: 
     layers = [Layer(schema().plain(), SCHEMA_ORIGIN)]
     if cell is not None:
         layers.append(Layer({k: v for k, v in cell.items() if k not in notebook_params.OWN}, where))
-    layers += [_config(c, base) for c in configs]
+    layers += [_passed_over(_config(c, base), schema) for c in configs]
     if recorded is not None:
         layers.append(Layer(recorded[1], f"session {recorded[0][:12]}"))
     command_line = [parse_set(sets, schema), *(_flag(k, v) for k, v in (flags or {}).items())]
@@ -159,6 +161,8 @@ def settled(kind: str, *, base: Path, configs: Sequence[str | Path] = (), sets: 
         origin = layer.origin if isinstance(layer.origin, str) else "command line"
         hygiene.refuse_secrets(layer.values, origin, secrets)
     values, origins = merge(layers)
+    if cell is not None:
+        _leave_the_exchange(values, origins, where)
     params = parameters_of(schema, values, origins)
     if cell is not None:
         _refuse_untaken(schema().plain(), values, origins, takes or tuple(cell), where)
@@ -167,6 +171,15 @@ def settled(kind: str, *, base: Path, configs: Sequence[str | Path] = (), sets: 
     if params.calendar is not None:
         calendars.schedule(params.calendar)
     return params, origins, strategy_file
+
+
+def _leave_the_exchange(values: dict[str, Any], origins: dict[str, str], where: str) -> None:
+    """What the notebook's cell says of the local exchange means nothing once a file or a flag has taken another venue.
+    """
+    if values.get("venue") == "alpaca" and origins.get("venue") != where:
+        for name in ("replay_start", "speed"):
+            if origins.get(name) == where:
+                values[name], origins[name] = None, SCHEMA_ORIGIN
 
 
 def _flag(name: str, value: Any) -> Layer:
@@ -180,6 +193,14 @@ def _config(path: str | Path, root: Path) -> Layer:
     full = project.existing_file(path, root, "parameter file")
     where = project.shown(full, root)
     return Layer(yamlfile.read(full, where), where)
+
+
+def _passed_over(layer: Layer, schema: type[RunParams]) -> Layer:
+    """A file's layer; without what belongs to runs of other kinds, where a schema takes their files as they are."""
+    others = {name for one in SCHEMAS.values() for name in one.model_fields} - set(schema.model_fields)
+    if not schema.passes_over:
+        return layer
+    return Layer({name: value for name, value in layer.values.items() if name not in others}, layer.origin)
 
 
 def _refuse_untaken(usual: Mapping[str, Any], values: Mapping[str, Any], origins: Mapping[str, str],

@@ -16,7 +16,8 @@ from botlib.provenance import write_json
 RESULT = "result.json"
 KEYS = ("status", "metrics", "benchmark", "halts", "checks", "data_hash", "strategy_hash", "warnings")
 SESSION_KEYS = ("status", "summary", "data_hash", "strategy_hash", "params_hash", "limits_hash", "warnings")
-KEYS_OF = {"backtest": KEYS, "paper": SESSION_KEYS, "live": SESSION_KEYS}
+LEARN_KEYS = ("status", "recommendation", "proposal", "gates", "data_hash", "strategy_hash", "warnings")
+KEYS_OF = {"backtest": KEYS, "paper": SESSION_KEYS, "live": SESSION_KEYS, "learn": LEARN_KEYS}
 """What the result of each kind of run holds."""
 
 SUMMARY = ("iterations", "total_trades", "total_pnl", "status", "reason")
@@ -24,7 +25,7 @@ SUMMARY = ("iterations", "total_trades", "total_pnl", "status", "reason")
 MORE = ("total_fills", "session_id", "exit_code", "parity", "unexplained")
 """What it says as well, where the summary has it."""
 
-_SAVES = {"backtest": "save_result", "paper": "save_session", "live": "save_session"}
+_SAVES = {"backtest": "save_result", "paper": "save_session", "live": "save_session", "learn": "save_learning"}
 
 
 def save_result(output_dir: str | os.PathLike[str], *, metrics: Mapping[str, float], benchmark: Mapping[str, float],
@@ -84,6 +85,26 @@ def save_session(output_dir: str | os.PathLike[str], *, summary: Any, strategy_h
     _save(output_dir, {"status": "ok", "summary": said,
                        "data_hash": data_hash, "strategy_hash": strategy_hash, "params_hash": params_hash,
                        "limits_hash": limits_hash, "warnings": [str(w) for w in warnings]})
+
+
+def save_learning(output_dir: str | os.PathLike[str], *, recommendation: str, proposal: str, written: bool,
+                  gates: Mapping[str, Any], data_hash: str, strategy_hash: str, warnings: Any = ()) -> None:
+    """As `save_result`, of parameters that were estimated anew.
+
+    Parameters
+    ----------
+    recommendation : str
+        "accept" or "keep", and why.
+    proposal : str
+        Its file; "": there is none.
+    written : bool
+        By this run; else it was there already.
+    gates : mapping
+        By name, {"passed": bool, "says": str}.
+    """
+    _save(output_dir, {"status": "ok", "recommendation": recommendation, "proposal": proposal, "written": written,
+                       "gates": dict(gates), "data_hash": data_hash, "strategy_hash": strategy_hash,
+                       "warnings": [str(w) for w in warnings]})
 
 
 def _save(output_dir: str | os.PathLike[str], value: Mapping[str, Any]) -> None:

@@ -86,7 +86,7 @@ def execute(job: Job, *, output: str | os.PathLike[str] = "outputs", progress: b
                                   secrets, result=result)
         except BaseException as error:
             try:
-                raised = _outcome(error, folder, job, secrets)
+                raised = _outcome(error, folder, job, secrets, kernel.exit_status(kernels))
             except OSError as why:  # not even the last word on the run can be written
                 folder.discard()
                 raised = RunFailed(f"{_unwritable(folder, why)}; nothing of this run is left")
@@ -179,8 +179,9 @@ def _env_file(job: Job) -> dict[str, str]:
 
 
 def _at_broker(job: Job) -> bool:
-    """Whether the notebook trades at the broker, and so needs keys. A record needs none."""
-    return getattr(job.params, "venue", None) == "alpaca" and not job.session_id
+    """Whether the notebook trades at the broker, or learns on its data, and so needs keys. A record needs none."""
+    learns = job.kind == "learn" and job.params.provider == "alpaca"
+    return learns or (getattr(job.params, "venue", None) == "alpaca" and not job.session_id)
 
 
 def _run_notebook(job: Job, folder: RunFolder, secrets: list[str], progress: bool, kernels: list[Any],
@@ -211,8 +212,9 @@ def _verified(folder: RunFolder, kind: str) -> dict[str, Any]:
         raise RunFailed(str(error)) from None
 
 
-def _outcome(error: BaseException, folder: RunFolder, job: Job, secrets: list[str]) -> BaseException:
-    """Settle the folder of a run that did not succeed, and say what to raise."""
+def _outcome(error: BaseException, folder: RunFolder, job: Job, secrets: list[str],
+             status: int | None = None) -> BaseException:
+    """Settle the folder of a run that did not succeed, and say what to raise. ``status``: of the kernel's process."""
     if isinstance(error, KeyboardInterrupt):
         signum = getattr(error, "signum", 2)
         name = str(error) or "SIGINT"
@@ -228,9 +230,9 @@ def _outcome(error: BaseException, folder: RunFolder, job: Job, secrets: list[st
             return error
         kind = known[0] if issubclass(known[0], InputError) else InputError
         return kind(hygiene.mask(known[1], secrets))
-    text, detail = _told(error, known, job, folder)
+    text, detail = _told(error, known, job, folder, status)
     if begun:
-        text += f". The session {begun} was under way: its ledger has what it did"
+        text += f". The session {begun} was under way: its ledger holds everything up to there"
     folder.note(detail)
     left = folder.finish("failed", text, secrets)
     return RunFailed(hygiene.mask(text, secrets), left, left / LOG)
@@ -265,8 +267,20 @@ def _raised_in_notebook(error: BaseException) -> tuple[type[BotlibError], str] |
     return None
 
 
-def _told(error: BaseException, known: tuple[type[BotlibError], str] | None, job: Job,
-          folder: RunFolder) -> tuple[str, str]:
+def _ended(status: int | None) -> str:
+    """Of a process that is gone, and what may have ended it."""
+    text = "the notebook's process ended without a word"
+    if status is None:
+        return f"{text}: out of memory, or code that ends the process (os._exit, a crash in a library)"
+    if status < 0:
+        name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
+        memory = "; the system does so when memory runs out" if name == "SIGKILL" else ""
+        return f"{text}: {name} ended it{memory}"
+    return f"{text}, exit code {status}: code in it ended the process (os._exit, in the strategy or a library)"
+
+
+def _told(error: BaseException, known: tuple[type[BotlibError], str] | None, job: Job, folder: RunFolder,
+          status: int | None = None) -> tuple[str, str]:
     """One sentence for a person, and the details for the log."""
     full = re.match(r"\[Errno (\d+)\]", str(getattr(error, "evalue", error)))
     if full and int(full[1]) in NO_SPACE:
@@ -280,7 +294,7 @@ def _told(error: BaseException, known: tuple[type[BotlibError], str] | None, job
     if isinstance(error, RunFailed):
         return str(error), ""
     if type(error).__name__ == "DeadKernelError":
-        return "the notebook's kernel died (out of memory?)", ""
+        return _ended(status), ""
     if type(error).__name__ == "CellTimeoutError":  # cells themselves may take for ever
         return ("the kernel did not hand over a cell's output within 120 s: too much output at once, or a machine "
                 "under heavy load; print and show less, then run again", str(error))

@@ -118,7 +118,10 @@ class RunParams(LimitParams, DecisionParams):
     """Parameters of a run. Frozen; unknown names, wrong types and values out of range raise `InputError`."""
 
     kind: ClassVar[str]
-    """Kind of run that takes them: "backtest", "paper" or "live"."""
+    """Kind of run that takes them: "backtest", "paper", "live" or "learn"."""
+
+    passes_over: ClassVar[bool] = False
+    """Whether files of other kinds of runs are taken as they are, what only those know passed over."""
 
     def model_post_init(self, _context: Any) -> None:
         """Refuse dates in the wrong order, and positions larger than the safety controls allow."""

@@ -50,7 +50,7 @@ class RunFolder:
         """Create the hidden folder and the record that becomes provenance.json."""
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         name = f"{stamp}_{job.params.name}_{uuid.uuid4().hex[:6]}"
-        session = job.kind != "backtest"
+        session = job.kind in ("paper", "live")
         path = output / job.kind / (name if session else f".{name}.partial")
         made = tuple(p for p in path.parents if not p.exists())
         try:

@@ -182,11 +182,13 @@ def test_a_refusal_keeps_what_was_there(tmp_path):
     (("from botlib.errors import ProviderError\nraise ProviderError('service is down')",), "service is down"),
     (("print('no result')",), "without writing result.json"),
     (("import sys\nsys.exit(0)", helpers.RESULT), "ended early"),
-    (("import os\nos._exit(3)", helpers.RESULT), "kernel died"),
+    (("import os\nos._exit(3)", helpers.RESULT), "process ended without a word, exit code 3: code in it"),
+    (("import os\nos.kill(os.getpid(), 9)", helpers.RESULT), "SIGKILL ended it; the system does so when"),
     (("open(output_dir + '/result.json', 'w').write('{\"status\": \"o')",), "not valid JSON"),
     (("open(output_dir + '/result.json', 'w').write('{\"status\": \"ok\"}')",), "lacks metrics"),
     ((helpers.RESULT, "raise KeyError('late')"), "KeyError: 'late'"),
-], ids=["crash", "provider", "no-result", "exit", "kernel-dies", "torn-result", "thin-result", "late-crash"])
+], ids=["crash", "provider", "no-result", "exit", "kernel-dies", "kernel-killed", "torn-result", "thin-result",
+        "late-crash"])
 def test_a_failed_run_says_so_everywhere(tmp_path, cells, said):
     project = helpers.make_project(tmp_path / "p", *cells)
     with pytest.raises(run.RunFailed, match=said.replace("[", r"\[")) as caught:

@@ -27,6 +27,7 @@ from botlib import (
 from botlib.alerts import AlertSettings
 from botlib.config import BacktestParams
 from botlib.errors import InputError, RunFailed
+from botlib.learn_config import LearnParams
 from botlib.origins import MAPS, parameters_of
 from botlib.providers.alpaca import FEEDS
 from botlib.run_params import RunParams
@@ -438,7 +439,7 @@ def make_project(folder, kind: str, *cells: str, cell: str | None = None):
 
 
 def test_each_kind_has_a_schema_and_a_notebook():
-    assert {"backtest": BacktestParams, "paper": SessionParams, "live": LiveParams} == job.SCHEMAS
+    assert {"backtest": BacktestParams, "paper": SessionParams, "live": LiveParams, "learn": LearnParams} == job.SCHEMAS
     assert list(job.NOTEBOOKS) == list(job.SCHEMAS) == list(result_file.KEYS_OF)
     with pytest.raises(InputError, match="kind = 'papr'; did you mean 'paper'. Valid: backtest, paper, live"):
         job.prepare("papr")

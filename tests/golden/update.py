@@ -26,6 +26,8 @@ SMALL = {
     "30_paper": {"symbols": '["GOOG", "IBM"]', "iterations": "20", "db": '"outputs/golden.sqlite"',
                  "replay_seed": "30"},
     "50_tune": {"symbols": '["AAPL", "IBM"]', "period": '"5y"', "steps": "8", "db": '"outputs/golden.sqlite"'},
+    "60_learn": {"symbols": '["AAPL", "IBM"]', "estimate": '["rsi_period", "oversold"]', "db": "None",
+                 "write": "False"},
 }
 
 
